@@ -1,0 +1,272 @@
+"""Frames of the node channel: what server and agent say to each other over one WebSocket.
+
+Every WebSocket message is binary and holds one msgpack array of frames, so that several travel
+at once. The agent opens ``{server}/node/channel`` with ``Authorization: Lote <node id> <secret>``
+and sends ``Hello`` first; the server answers with ``Setup``.
+
+A task is named by its row key, which is never used twice, and by its *run*: the run is raised in
+the commit before a ``Runs`` frame is sent, so a report of another run is known to be stale.
+
+Clocks of server and nodes need not agree. The agent reports *ages*: how long before the moment of
+sending a thing happened, in microseconds.
+
+Transfers of node files do not ride on the channel: on ``Open`` the agent dials a second connection,
+``POST {server}/node/streams/<stream>`` with the same Authorization, and sends the answer as its
+body, so that back-pressure holds the file and not the reports.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+PROTOCOL = 1  # raised when a frame changes its meaning
+
+
+class _Frame(msgspec.Struct, array_like=True, tag_field="t", frozen=True, gc=False):
+    """Base of all frames: a msgpack array that begins with its tag."""
+
+
+# -- agent to server ------------------------------------------------------------------------
+
+
+class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One run in an agent's hands. ``phase``: 0 waiting for a slot, 1 at work, 2 ended."""
+
+    key: int
+    run: int
+    phase: int
+
+
+class Hello(_Frame, tag="hello"):
+    """First frame of a connection: who calls and what it holds.
+
+    ``boot`` is new for each start of the agent. Runs that ended and were never acknowledged are
+    held in phase 2 and reported again right after the Setup.
+    """
+
+    protocol: int
+    node_id: str
+    boot: str
+    version: str
+    cores: int
+    memory_bytes: int
+    ip_address: str
+    operating_system: str
+    held: list[Held]
+
+
+class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Why a task failed: a row of the task failure codes. Category usererror or servererror."""
+
+    category: str
+    code: str
+    message: str
+    details: list[tuple[str, str]] = []
+
+
+class Started(_Frame, tag="s"):
+    """Work on a run began (its inputs are downloaded inside it)."""
+
+    key: int
+    run: int
+    age_us: int
+
+
+class Ended(_Frame, tag="e"):
+    """A run is over and no process of it is left.
+
+    ``exit_code`` is None when no process ran; minus the signal number when one was killed.
+    ``retries`` counts the task's retries in all, those of earlier runs included. The spans
+    ``download_us``, ``run_us`` and ``upload_us`` say where the time of the last attempt went.
+    """
+
+    key: int
+    run: int
+    start_age_us: int
+    end_age_us: int
+    exit_code: int | None = None
+    failure: Failure | None = None
+    retries: int = 0
+    last_retry_age_us: int | None = None
+    download_us: int = 0
+    run_us: int = 0
+    upload_us: int = 0
+    user_cpu_us: int = 0
+    kernel_cpu_us: int = 0
+
+
+class Confirm(_Frame, tag="c"):
+    """May the outputs of this run be uploaded? The Ack of its batch says no by refusing it."""
+
+    key: int
+    run: int
+
+
+class Returned(_Frame, tag="r"):
+    """A revoked run that had not begun: it is the server's again."""
+
+    key: int
+    run: int
+
+
+class StartTaskReport(_Frame, tag="st"):
+    """Where the node's start task stands. ``state`` running or completed."""
+
+    state: str
+    start_age_us: int
+    end_age_us: int | None = None
+    exit_code: int | None = None
+    failure: Failure | None = None
+    retries: int = 0
+    last_retry_age_us: int | None = None
+
+
+class NodeTrouble(_Frame, tag="nt"):
+    """The node's present errors, all of them; an empty list says that it is well again."""
+
+    errors: list[Failure]
+
+
+Entry = Started | Ended | Confirm | Returned | StartTaskReport | NodeTrouble
+
+
+class Report(_Frame, tag="report"):
+    """A batch of what happened. At most one batch is unacknowledged; ``seq`` grows by one."""
+
+    seq: int
+    entries: list[Entry]
+
+
+class Samples(_Frame, tag="samples"):
+    """Use of the node over the last interval, for monitoring; not acknowledged."""
+
+    interval_s: float
+    cpu_percent: float
+    memory_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+
+
+# -- server to agent ------------------------------------------------------------------------
+
+
+class AutoStorage(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The linked storage account: endpoint without slash, and a SAS that reads and lists it."""
+
+    blob_endpoint: str
+    sas: str
+
+
+class Setup(_Frame, tag="setup"):
+    """What the node is. Sent as answer to Hello and again when one of these changes.
+
+    ``start_task`` is the pool's start task as JSON bytes, or None; it is to be run when
+    ``start_task_due`` is true (not on a reconnection of an agent that ran it).
+    ``confirmed`` lists the held runs that are still wanted; all others are to be killed
+    without a report.
+    """
+
+    account_name: str
+    account_url: str
+    pool_id: str
+    is_dedicated: bool
+    slots: int
+    start_task: bytes | None
+    start_task_due: bool
+    auto_storage: AutoStorage | None
+    confirmed: list[tuple[int, int]]
+
+
+class JobFacts(_Frame, tag="job"):
+    """What the tasks of a job share; sent on a connection before the first of its runs."""
+
+    job_key: int
+    job_id: str
+    directory: str
+    environment: list[tuple[str, str]]
+    retries_max: int
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One run of a task. ``spec`` is the task as JSON bytes, as the client sent it."""
+
+    key: int
+    run: int
+    job_key: int
+    retries: int
+    spec: bytes
+
+
+class Runs(_Frame, tag="run"):
+    """Runs to begin, in this order, as slots become free."""
+
+    runs: list[Run]
+
+
+class Revoke(_Frame, tag="revoke"):
+    """Give back these runs if they have not begun (answer Returned); else say nothing."""
+
+    runs: list[tuple[int, int]]
+
+
+class Kill(_Frame, tag="kill"):
+    """End these runs now: kill the process tree, upload nothing, report Ended."""
+
+    runs: list[tuple[int, int]]
+
+
+class Ack(_Frame, tag="ack"):
+    """The batch ``seq`` is recorded durably. ``refused`` are runs in it that are not current."""
+
+    seq: int
+    refused: list[tuple[int, int]]
+
+
+class Open(_Frame, tag="open"):
+    """A request for node files; the answer goes to ``/node/streams/<stream>``.
+
+    ``verb``: list, get, head or delete. ``path`` is relative to the node's root directory.
+    ``start`` and ``end`` (inclusive, None = to the end) select bytes of a get.
+    """
+
+    stream: str
+    verb: str
+    path: str
+    recursive: bool = False
+    start: int | None = None
+    end: int | None = None
+
+
+class Clean(_Frame, tag="clean"):
+    """Directories, relative to the node's root, that nobody needs any more."""
+
+    directories: list[str]
+
+
+class Leave(_Frame, tag="leave"):
+    """The node leaves its pool: kill what runs, remove the directory, exit."""
+
+    reason: str
+
+
+AgentFrame = Hello | Report | Samples
+ServerFrame = Setup | JobFacts | Runs | Revoke | Kill | Ack | Open | Clean | Leave
+
+_ENCODER = msgspec.msgpack.Encoder()
+_AGENT_DECODER = msgspec.msgpack.Decoder(list[AgentFrame])
+_SERVER_DECODER = msgspec.msgpack.Decoder(list[ServerFrame])
+
+
+def encode_frames(frames: list[AgentFrame] | list[ServerFrame]) -> bytes:
+    """One WebSocket message of these frames."""
+    return _ENCODER.encode(frames)
+
+
+def decode_agent_frames(message: bytes) -> list[AgentFrame]:
+    """The frames an agent sent. Raises msgspec.DecodeError on anything else."""
+    return _AGENT_DECODER.decode(message)
+
+
+def decode_server_frames(message: bytes) -> list[ServerFrame]:
+    """The frames the server sent. Raises msgspec.DecodeError on anything else."""
+    return _SERVER_DECODER.decode(message)
