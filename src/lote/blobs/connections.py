@@ -41,9 +41,7 @@ def bytes_body(content: bytes) -> Body:
 class Exchange:
     """One request that was sent and its answer, whose body is still to be read."""
 
-    def __init__(
-        self, pool: Connections, key: Key, connection: http.client.HTTPConnection
-    ) -> None:
+    def __init__(self, pool: Connections, key: Key, connection: http.client.HTTPConnection) -> None:
         self._pool = pool
         self._key = key
         self._connection = connection

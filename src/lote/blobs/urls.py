@@ -1,8 +1,8 @@
 """Addresses of containers and blobs: taking them apart, putting them together, hiding secrets.
 
 Two styles exist: the account as the host's first label
-(``https://name.blob.core.windows.net/container/blob``) and the account as the first part of the
-path (``http://127.0.0.1:10000/name/container/blob``), which emulators and the built-in endpoint use.
+(``https://name.blob.core.windows.net/container/blob``) and, used by emulators and the built-in
+endpoint, the account as the first part of the path (``http://127.0.0.1:10000/name/container/blob``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ USER_PASSWORD = re.compile(r"(?i)(https?://)[^/@\s]+@")
 
 
 class BlobAddress(NamedTuple):
-    """Where a container or a blob is; ``query`` keeps the SAS, ``blob`` is empty for a container."""
+    """Where a blob is, or a container (then ``blob`` is empty); ``query`` keeps the SAS."""
 
     endpoint: str
     account: str
@@ -30,9 +30,9 @@ def redact(url: str) -> str:
     return USER_PASSWORD.sub(r"\1REDACTED@", SECRET_PARAMETER.sub(r"\1REDACTED", url))
 
 
-def is_path_style(host: str) -> bool:
-    """Whether the account stands in the path: IP addresses and names without a dot."""
-    return "." not in host or host.replace(".", "").isdigit() or ":" in host
+def is_host_style(host: str) -> bool:
+    """Whether the account is the host's first label: so it is at every provider's blob service."""
+    return "blob" in host.lower().split(".")[1:]
 
 
 def parse_url(url: str) -> BlobAddress:
@@ -45,11 +45,11 @@ def parse_url(url: str) -> BlobAddress:
         raise ValueError(f"not an http(s) URL: {redact(url)}")
     endpoint = f"{parts.scheme}://{parts.netloc}"
     path = parts.path.lstrip("/")
-    if is_path_style(parts.hostname):
+    if is_host_style(parts.hostname):
+        account = parts.hostname.partition(".")[0]
+    else:
         account, _, path = path.partition("/")
         endpoint = f"{endpoint}/{account}"
-    else:
-        account = parts.hostname.partition(".")[0]
     container, _, blob = path.partition("/")
     if not container:
         raise ValueError(f"no container in the URL: {redact(url)}")
