@@ -1,0 +1,99 @@
+"""Every knob of the service, with its unit and default. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+HTTP_PORT = 10100
+TLS_PORT = 10143
+STORAGE_PORT = 10000
+STORAGE_TLS_PORT = 10044
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one `lote serve` runs with.
+
+    Ports: None asks for the remembered one or the default, 0 for any free one.
+    """
+
+    folder: Path
+    """Data folder: database, keys, certificates, blobs; one server at a time."""
+    node_root: Path | None = None
+    """Where local nodes keep their directories; default `<folder>/nodes`."""
+    host: str = "127.0.0.1"
+    """Address all listeners bind to."""
+    http_port: int | None = None
+    tls_port: int | None = None
+    storage_port: int | None = None
+    storage_tls_port: int | None = None
+    account: str | None = None
+    """Name of the first account; default `lote`."""
+    account_key: str | None = None
+    """Base64 of its primary key; made at first start when not given."""
+    storage_account: str | None = None
+    """Name of the built-in storage account; default `<account>storage`."""
+    storage_key: str | None = None
+    storage_connection_string: str | None = None
+    """Link this storage account instead of the built-in one (Azurite, the provider's own)."""
+    ready_file: Path | None = None
+    """Written, mode 0600, when every listener answers."""
+    leave_nodes: bool = False
+    """Let local agents and their tasks live on when the server is stopped."""
+    allow_insecure_network: bool = False
+    """Bind plain HTTP to an address other than loopback all the same."""
+    clock_skew_s: float = 900.0
+    """How far a signature's date may be off. REST: shared key, 15 minutes."""
+    node_grace_s: float = 60.0
+    """How long a node may be out of contact before it is lost and its tasks are requeued."""
+    owner_queue_max: int = 2000
+    """Operations waiting for the owner thread before the answer is ServerBusy."""
+    group_s: float = 0.02
+    """How long one transaction goes on taking operations that wait."""
+    window_tasks: int = 1000
+    """Ready tasks of a job kept in memory; the rest stays in the database."""
+    task_uid_base: int = 64000
+    """First of the user ids that tasks run under when the service runs as root."""
+    kept_file_bytes: int = 1 << 20
+    """Up to this size stdout and stderr of a task outlive its node."""
+    local_cores: int | None = None
+    """Cores a local node says it has when its vmSize does not tell; default: the machine's."""
+
+    @property
+    def nodes_folder(self) -> Path:
+        """Where local nodes live."""
+        return self.node_root or self.folder / "nodes"
+
+
+def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """`$XDG_DATA_HOME/lote`, else `~/.local/share/lote`."""
+    base = environment.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "lote"
+
+
+def settings_from(environment: Mapping[str, str], **given: object) -> Settings:
+    """Settings from flags (those not None), then `LOTE_*` variables, then defaults."""
+    values: dict[str, object] = {k: v for k, v in given.items() if v is not None}
+    for name, variable in ENVIRONMENT.items():
+        if name not in values and environment.get(variable):
+            values[name] = environment[variable]
+    values.setdefault("folder", default_folder(environment))
+    return msgspec.convert(
+        values, Settings, strict=False, dec_hook=lambda kind, value: kind(str(value))
+    )
+
+
+ENVIRONMENT = {
+    "folder": "LOTE_DATA",
+    "node_root": "LOTE_NODE_ROOT",
+    "account": "LOTE_ACCOUNT",
+    "account_key": "LOTE_ACCOUNT_KEY",
+    "storage_account": "LOTE_STORAGE_ACCOUNT",
+    "storage_key": "LOTE_STORAGE_KEY",
+    "storage_connection_string": "LOTE_STORAGE_CONNECTION_STRING",
+    "node_grace_s": "LOTE_NODE_GRACE_S",
+}
+"""Settings that an environment variable can give."""
