@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from lote.wire.formats import format_timestamp
-
 
 class ErrorCode(NamedTuple):
     """One row of the error table: wire spelling, usual HTTP status, default text."""
@@ -238,6 +236,8 @@ def invalid_query(name: str, value: object, reason: str) -> Refused:
 
 def error_body(refused: Refused, base_url: str, request_id: str, now_us: int) -> bytes:
     """The JSON envelope of an error answer. Source: REST error format."""
+    from lote.wire.formats import format_timestamp  # here, as formats refuses with this module
+
     element = "$metadata#Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
     stamp = f"\nRequestId:{request_id}\nTime:{format_timestamp(now_us)}"
     body: dict[str, Any] = {"odata.metadata": f"{base_url}/{element}"}

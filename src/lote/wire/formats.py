@@ -1,7 +1,8 @@
-"""Scalars of the protocol: timestamps, HTTP dates, ETags and durations, in and out.
+"""Scalars of the protocol: timestamps, HTTP dates, ETags, durations and ids.
 
 Times are microseconds since 1970 UTC, durations seconds. A text that cannot be read raises
 ``ValueError``; the caller knows which member or header it came from and refuses with its name.
+Only ``check_id`` is told that name, and refuses by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
+
+from lote.wire.errors import invalid_property
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS_AT_EPOCH = 621_355_968_000_000_000  # .NET: 100 ns steps from 0001-01-01 to 1970-01-01
@@ -147,6 +150,17 @@ def parse_duration(text: str) -> float | None:
             raise ValueError("duration out of range")
         return None
     return -seconds if sign else float(seconds)
+
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)  # REST: ids of pools, jobs, schedules, tasks
+_is_id = _ID.fullmatch
+
+
+def check_id(name: str, value: str) -> None:
+    """Refuse an id that is not 1 to 64 of ``A-Z a-z 0-9 _ -`` (InvalidPropertyValue)."""
+    if _is_id(value) is None:
+        reason = "An id has 1 to 64 characters: letters, digits, hyphens, underscores."
+        raise invalid_property(name, value, reason)
 
 
 def _timespan_s(text: str) -> tuple[str | None, float]:

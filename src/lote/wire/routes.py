@@ -43,7 +43,7 @@ class Routes:
         self._root = _tree(operations)
 
     def match(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
-        """The operation of ``method`` on ``raw_path`` (undecoded, no query) and its path parameters.
+        """See ``operations.match``.
 
         Every captured segment is percent-decoded once. Refuses: InvalidHttpVerb, InvalidUri,
         RequestUrlFailedToParse, UnsupportedHttpVerb.
