@@ -1,12 +1,25 @@
-"""What a well-formed task, job or job schedule must also obey: rules beyond types, state-free.
+"""What a well-formed request must also obey: rules beyond types, without any stored state.
 
-Rules of pools and nodes are in ``check_pools``. Rules that need stored state (ids in use, the
-pool's slots, what state a job is in) belong to the handlers.
+Tasks, jobs and job schedules are checked here, pools and nodes in ``check_pools``; callers import
+all of them from here. Rules that need stored state (ids in use, the pool's slots, what state a job
+is in) belong to the handlers.
 """
 
 from __future__ import annotations
 
-from lote.wire.check_pools import check_auto_pool
+from lote.wire.check_pools import (
+    check_auto_pool,
+    check_enable_auto_scale,
+    check_evaluate_auto_scale,
+    check_log_upload,
+    check_node_user,
+    check_node_user_replace,
+    check_pool,
+    check_pool_replace,
+    check_pool_update,
+    check_removal,
+    check_resize,
+)
 from lote.wire.errors import Refused, invalid_property, missing_property
 from lote.wire.formats import check_id
 from lote.wire.job import (
@@ -53,6 +66,27 @@ from lote.wire.task import (
     TaskDependencies,
     TaskReplace,
 )
+
+__all__ = [
+    "check_enable_auto_scale",
+    "check_evaluate_auto_scale",
+    "check_job",
+    "check_job_replace",
+    "check_job_schedule",
+    "check_job_schedule_replace",
+    "check_job_schedule_update",
+    "check_job_update",
+    "check_log_upload",
+    "check_node_user",
+    "check_node_user_replace",
+    "check_pool",
+    "check_pool_replace",
+    "check_pool_update",
+    "check_removal",
+    "check_resize",
+    "check_task",
+    "check_task_replace",
+]
 
 PRIORITY_MIN, PRIORITY_MAX = -1000, 1000  # REST: Add Job
 DEPENDENCY_CHARS_MAX = 64_000  # REST: task dependencies, all ids together

@@ -80,9 +80,7 @@ def check_pool_replace(pool: PoolReplace) -> None:
 
 
 def check_resize(resize: PoolResize) -> None:
-    """At least one target, none below 0, a timeout of 5 minutes or more. REST: Resize Pool."""
-    if resize.target_dedicated_nodes is None and resize.target_low_priority_nodes is None:
-        raise missing_property("targetDedicatedNodes")
+    """No target below 0, a timeout of 5 minutes or more. Source: REST, Resize Pool."""
     check_at_least("targetDedicatedNodes", resize.target_dedicated_nodes, 0)
     check_at_least("targetLowPriorityNodes", resize.target_low_priority_nodes, 0)
     check_duration("resizeTimeout", resize.resize_timeout, RESIZE_TIMEOUT_MIN_S)
