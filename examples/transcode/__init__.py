@@ -1,0 +1,1 @@
+"""Converting films on a pool of nodes: how to use the official SDK with this service."""

@@ -1,0 +1,1 @@
+"""The terminal: commands that talk to a running service, and the demonstrations."""

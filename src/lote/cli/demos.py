@@ -1,0 +1,77 @@
+"""Demonstrations: the programs under ``examples/``, run against a service of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import lote
+from lote.cli.ready import exports
+from lote.cli.service import ServiceFailed, temporary_service
+
+DEMOS: Mapping[str, str] = {
+    "transcode": "Convert two films on two nodes with the official SDK.",
+}
+SERVICE_FOLDER = "service"
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+class NoExamples(Exception):
+    """The examples or what they need are not installed."""
+
+
+def print_demos(demos: Mapping[str, str], *, as_json: bool) -> None:
+    """The list, for people or for programs."""
+    if as_json:
+        print(json.dumps([{"name": n, "description": d} for n, d in demos.items()], indent=2))
+        return
+    width = max(map(len, demos))
+    for name, description in demos.items():
+        print(f"{name:<{width}}  {description}")
+
+
+def examples_folder() -> Path:
+    """The folder of the example programs: in the installed package, or in the checkout."""
+    package = Path(lote.__file__).parent
+    for folder in (package / "examples", package.parents[1] / "examples"):
+        if (folder / "transcode" / "demo.py").is_file():
+            return folder
+    raise NoExamples(f"no examples beside {package}")
+
+
+def run_transcode(
+    keep: Path | None, environment: Mapping[str, str], *, live: bool, notify: Callable[[str], None]
+) -> int:
+    """Start a service, run the example there, end the service. Gives the exit code.
+
+    Results go to ``keep``, or to a fresh folder; the service's own folder is removed at the end
+    unless ``keep`` was given or something failed.
+    """
+    results = (keep or Path(tempfile.mkdtemp(prefix="lote-transcode-"))).absolute()
+    folder = results / SERVICE_FOLDER
+    words = [sys.executable, "-m", "transcode.demo", str(results)]
+    code = 1
+    try:
+        path = os.pathsep.join(
+            filter(None, [str(examples_folder()), environment.get("PYTHONPATH")])
+        )
+        with temporary_service(folder) as ready:
+            variables = {**environment, **exports(ready), "PYTHONPATH": path}
+            if not live:
+                words.append("--no-progress")
+            code = subprocess.run(words, env=variables, check=False).returncode
+    except (NoExamples, ServiceFailed, OSError) as error:
+        notify(str(error))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if keep is None and code in (0, INTERRUPTED):
+        shutil.rmtree(folder, ignore_errors=True)
+    if code:
+        notify(f"the demonstration failed; what there is of it: {results}")
+    return code

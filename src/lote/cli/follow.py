@@ -1,0 +1,120 @@
+"""Following a task: its two output files as they grow, and its state until it has ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from lote.cli.client import BatchClient, BatchError, Json, Unreachable
+from lote.world import World
+
+POLL_S = 0.05  # how soon output is seen; both files and the task are asked for each time
+QUEUED_NOTICE_S = 10.0  # then a word on why nothing happens yet
+AWAY_S = 60.0  # how long a service may be away, say for a restart; tasks run on meanwhile
+CHUNK_BYTES = 1 << 20
+NO_NEWS = {404, 409, 416}  # no file yet, node not ready for it, nothing beyond the offset
+FOLLOWED = "state,executionInfo,nodeInfo"
+
+
+class Tail:
+    """One file of a task, read from where the last read ended, into a binary sink."""
+
+    def __init__(
+        self, client: BatchClient, task: dict[str, str], name: str, sink: BinaryIO
+    ) -> None:
+        self._client = client
+        self._task = task
+        self._name = name
+        self._sink = sink
+        self._offset = 0
+
+    def pump(self) -> None:
+        """Copy all there is now. Raises ``BatchError`` other than for a file that is not there."""
+        while True:
+            chunk = self._read()
+            if not chunk:
+                return
+            self._sink.write(chunk)
+            self._sink.flush()
+            self._offset += len(chunk)
+            if len(chunk) < CHUNK_BYTES:
+                return
+
+    def _read(self) -> bytes:
+        span = (self._offset, self._offset + CHUNK_BYTES - 1)
+        try:
+            file = {**self._task, "file_path": self._name}
+            answer = self._client.call("download_task_file", file, byte_range=span)
+        except BatchError as error:
+            if error.status in NO_NEWS:
+                return b""
+            raise
+        return answer.body
+
+
+class Follower:
+    """Waits for the end of one task and shows its output meanwhile."""
+
+    def __init__(
+        self,
+        client: BatchClient,
+        task: dict[str, str],
+        sinks: tuple[BinaryIO, BinaryIO],
+        world: World,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._task = task
+        self._tails = [
+            Tail(client, task, name, sink)
+            for name, sink in zip(("stdout.txt", "stderr.txt"), sinks, strict=True)
+        ]
+        self._world = world
+        self._notify = notify
+        self._pause = threading.Event()
+        self._away_since: float | None = None
+
+    def until_end(self) -> Json:
+        """The task once it is completed and all its output is shown.
+
+        Raises ``BatchError`` when the task is gone, ``Unreachable`` when the service stays away.
+        """
+        since, told = self._world.monotonic(), False
+        while True:
+            with self._patience():
+                task = self._client.get("get_task", self._task, {"$select": FOLLOWED})
+                if task["state"] != "active":
+                    for tail in self._tails:
+                        tail.pump()
+                if task["state"] == "completed":
+                    return task
+                queued = task["state"] == "active"
+                if queued and not told and self._world.monotonic() - since > QUEUED_NOTICE_S:
+                    told = True
+                    self._notify(self._why_queued())
+            self._pause.wait(POLL_S)
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Bears with a service that is away for a while: it may be restarting."""
+        try:
+            yield
+            self._away_since = None
+        except Unreachable:
+            now = self._world.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+                self._notify("the service does not answer; waiting for it")
+            if now - self._away_since > AWAY_S:
+                raise
+
+    def _why_queued(self) -> str:
+        job = self._client.get("get_job", {"job_id": self._task["job_id"]})
+        pool_id = job["poolInfo"]["poolId"]
+        pool = self._client.get("get_pool", {"pool_id": pool_id})
+        errors = [f"{e.get('code')}: {e.get('message')}" for e in pool.get("resizeErrors") or ()]
+        nodes = pool.get("currentDedicatedNodes", 0) + pool.get("currentLowPriorityNodes", 0)
+        reason = "; ".join(errors) or f"{nodes} nodes, allocation {pool.get('allocationState')}"
+        return f"the task still waits for a slot in pool {pool_id} ({reason})"

@@ -1,0 +1,94 @@
+"""The command `lote`: the one place where the terminal and the server meet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lote.cli.app import Data, app, fail
+
+
+def port_option(flag: str, text: str) -> typer.models.OptionInfo:
+    """One of the four port options."""
+    return typer.Option(flag, min=0, max=65535, help=text)  # type: ignore[no-any-return]
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    node_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where local nodes live.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, port_option("--port", "Plain HTTP; 0 takes free ports for all listeners.")
+    ] = None,
+    tls_port: Annotated[int | None, port_option("--tls-port", "HTTPS.")] = None,
+    storage_port: Annotated[int | None, port_option("--storage-port", "Blob storage.")] = None,
+    storage_tls_port: Annotated[
+        int | None, port_option("--storage-tls-port", "Blob storage over HTTPS.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Written when every listener answers.")
+    ] = None,
+    account: Annotated[str | None, typer.Option(help="Name of the first account.")] = None,
+    account_key: Annotated[str | None, typer.Option(help="Its key, base64.")] = None,
+    storage_account: Annotated[
+        str | None, typer.Option(help="Name of the storage account.")
+    ] = None,
+    storage_key: Annotated[str | None, typer.Option(help="Its key, base64.")] = None,
+    storage_connection_string: Annotated[
+        str | None, typer.Option(help="Link this storage account instead of the built-in one.")
+    ] = None,
+    leave_nodes: Annotated[
+        bool, typer.Option("--leave-nodes", help="Local nodes work on when the server stops.")
+    ] = False,
+    allow_insecure_network: Annotated[
+        bool, typer.Option("--allow-insecure-network", help="Plain HTTP beyond this machine.")
+    ] = False,
+    node_grace_s: Annotated[
+        float | None, typer.Option(help="Seconds a node may be away before it is lost.")
+    ] = None,
+) -> None:
+    """Run the service until Ctrl-C; its whole state is in the data folder."""
+    from lote.server.folder import FolderInUse
+    from lote.server.main import serve as serve_until_stopped
+    from lote.settings import settings_from
+
+    # Free ports for all listeners, unless one was given by hand.
+    others = 0 if port == 0 else None
+    settings = settings_from(
+        os.environ,
+        folder=data,
+        node_root=node_root,
+        host=host,
+        http_port=port,
+        tls_port=others if tls_port is None else tls_port,
+        storage_port=others if storage_port is None else storage_port,
+        storage_tls_port=others if storage_tls_port is None else storage_tls_port,
+        ready_file=ready_file,
+        account=account,
+        account_key=account_key,
+        storage_account=storage_account,
+        storage_key=storage_key,
+        storage_connection_string=storage_connection_string,
+        leave_nodes=leave_nodes,
+        allow_insecure_network=allow_insecure_network,
+        node_grace_s=node_grace_s,
+    )
+    try:
+        raise typer.Exit(serve_until_stopped(settings))
+    except FolderInUse as error:
+        raise fail(str(error)) from None
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="lote")
+
+
+if __name__ == "__main__":
+    main()
