@@ -16,6 +16,7 @@ def port_option(flag: str, text: str) -> typer.models.OptionInfo:
     return typer.Option(flag, min=0, max=65535, help=text)  # type: ignore[no-any-return]
 
 
+# long: one parameter a flag, and each is passed on under its own name
 @app.command()
 def serve(
     data: Data = None,
