@@ -1,0 +1,44 @@
+"""The end of a run, as it waits to be reported."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lote.wire.frames import Ended, Failure
+
+
+class Ending(msgspec.Struct, array_like=True, gc=False):
+    """Like the frame ``Ended``, but with moments (monotonic seconds) in place of ages."""
+
+    key: int
+    run: int
+    start_s: float
+    end_s: float
+    exit_code: int | None = None
+    failure: Failure | None = None
+    retries: int = 0
+    last_retry_s: float | None = None
+    download_us: int = 0
+    run_us: int = 0
+    upload_us: int = 0
+    user_cpu_us: int = 0
+    kernel_cpu_us: int = 0
+
+    def entry(self, now_s: float) -> Ended:
+        """The frame to send now."""
+        retry_s = self.last_retry_s
+        return Ended(
+            self.key,
+            self.run,
+            max(0, int((now_s - self.start_s) * 1e6)),
+            max(0, int((now_s - self.end_s) * 1e6)),
+            self.exit_code,
+            self.failure,
+            self.retries,
+            None if retry_s is None else max(0, int((now_s - retry_s) * 1e6)),
+            self.download_us,
+            self.run_us,
+            self.upload_us,
+            self.user_cpu_us,
+            self.kernel_cpu_us,
+        )

@@ -1,0 +1,91 @@
+"""Why tasks fail: the failure codes an agent reports, with category and text.
+
+Codes are the contract; texts are for people. Details never hold a signature.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import NamedTuple
+
+from lote.wire.frames import Failure
+
+
+class FailureRow(NamedTuple):
+    """A failure code's category and text."""
+
+    category: str
+    text: str
+
+
+USER = "usererror"
+SERVER = "servererror"
+
+FAILURES: dict[str, FailureRow] = {
+    "FailureExitCode": FailureRow(USER, "The task exited with an exit code representing a failure"),
+    "TaskEnded": FailureRow(USER, "The task was ended by user request"),
+    "CommandProgramNotFound": FailureRow(USER, "The specified command program is not found"),
+    "CommandLaunchFailed": FailureRow(USER, "The specified command could not be launched"),
+    "BlobNotFound": FailureRow(USER, "A resource file was not found at its source"),
+    "BlobAccessDenied": FailureRow(USER, "Access to the source of a resource file was denied"),
+    "BlobDownloadTimedOut": FailureRow(SERVER, "The download of a resource file timed out"),
+    "BlobDownloadMiscError": FailureRow(SERVER, "A resource file could not be downloaded"),
+    "ResourceContainerAccessDenied": FailureRow(
+        USER, "Access to the container of the resource files was denied"
+    ),
+    "ResourceContainerNotFound": FailureRow(
+        USER, "The container of the resource files was not found"
+    ),
+    "ResourceContainerListMiscError": FailureRow(
+        USER, "The container of the resource files could not be listed"
+    ),
+    "ResourceDirectoryCreateFailed": FailureRow(
+        SERVER, "A directory of the task could not be created"
+    ),
+    "ResourceFileCreateFailed": FailureRow(SERVER, "A resource file could not be created"),
+    "ResourceFileWriteFailed": FailureRow(SERVER, "A resource file could not be written"),
+    "DiskFull": FailureRow(SERVER, "There is not enough space on the node's disk"),
+    "FileUploadContainerNotFound": FailureRow(
+        USER, "One of the specified containers was not found while uploading an output file"
+    ),
+    "FileUploadAccessDenied": FailureRow(
+        USER, "Access to a container was denied while uploading an output file"
+    ),
+    "FileUploadMiscError": FailureRow(SERVER, "An output file could not be uploaded"),
+    "Unknown": FailureRow(SERVER, "The task failed for a reason unknown to the agent"),
+}
+
+WALL_CLOCK_TEXT = "The task was ended because it exceeded its maximum wall clock time"
+
+_SIGNAL_HINTS = {
+    signal.SIGKILL: "often the kernel's answer to a lack of memory, if nobody ended the task",
+    signal.SIGSEGV: "the program used memory it must not",
+    signal.SIGABRT: "the program gave up by itself",
+    signal.SIGXFSZ: "a file grew over its limit",
+    signal.SIGXCPU: "over its limit of processor time",
+}
+
+
+def failure(code: str, *details: tuple[str, str], text: str | None = None) -> Failure:
+    """The failure of this code; ``text`` instead of the table's."""
+    row = FAILURES[code]
+    return Failure(row.category, code, text or row.text, [one for one in details if one[1]])
+
+
+def exit_failure(exit_code: int) -> Failure | None:
+    """What an exit code means: None for zero; a negative one is explained."""
+    if exit_code == 0:
+        return None
+    if exit_code > 0:
+        return failure("FailureExitCode", ("Message", f"Exit code {exit_code}"))
+    return failure("FailureExitCode", ("Message", signal_text(-exit_code)))
+
+
+def signal_text(number: int) -> str:
+    """``killed by signal 9 (SIGKILL): …``."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    hint = _SIGNAL_HINTS.get(number)  # type: ignore[call-overload]
+    return f"killed by signal {number} ({name})" + (f": {hint}" if hint else "")

@@ -1,0 +1,159 @@
+"""Task directories at rest: kept for their retention time, removed when nobody needs them.
+
+A task with the default retention leaves no trace here: a look through the directories, now and
+then, finds those that are old enough. Other retention times are remembered, on disk too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from lote.agent.layout import Layout
+from lote.agent.log import Log
+from lote.agent.task_spec import RETENTION_DEFAULT_S
+from lote.world import World
+
+SCAN_INTERVAL_S = 6 * 3600.0  # of directories with the default retention
+DUE_INTERVAL_MAX_S = 3600.0  # timers of years are cut short
+_DECODER = msgspec.json.Decoder(tuple[int, str])
+
+
+class Keeper:
+    """Removes task directories: when told, and when their time has come."""
+
+    def __init__(self, layout: Layout, world: World, log: Log) -> None:
+        self._layout = layout
+        self._world = world
+        self._log = log
+        self._due: list[tuple[int, str]] = []  # heap of (due_us, directory)
+        self._latest: dict[str, int] = {}  # due_us that counts, as a rerun renews it
+        self._timer: asyncio.TimerHandle | None = None
+        self._scan_timer: asyncio.TimerHandle | None = None
+        self._remover = ThreadPoolExecutor(1, "remover")
+        self._trashed = 0
+
+    def start(self) -> None:
+        """Take over what an earlier life left, and begin to watch; on the running loop."""
+        self._load()
+        self._remover.submit(self._empty_trash)
+        self._scan()
+        self._arm()
+
+    def close(self) -> None:
+        """Stop; what is in the trash is removed by the next life."""
+        for timer in (self._timer, self._scan_timer):
+            if timer is not None:
+                timer.cancel()
+        self._remover.shutdown(wait=True, cancel_futures=True)
+
+    def keep_for(self, directory: str, retention_s: float) -> None:
+        """A task directory came to rest; it may go after this many seconds."""
+        if retention_s == RETENTION_DEFAULT_S and directory not in self._latest:
+            return
+        due_us = self._world.now_us() + int(retention_s * 1e6)
+        self._latest[directory] = due_us
+        heapq.heappush(self._due, (due_us, directory))
+        with open(self._layout.retention, "ab") as target:
+            target.write(msgspec.json.encode((due_us, directory)) + b"\n")
+        self._arm()
+
+    def clean(self, directories: list[str]) -> None:
+        """Remove directories, relative to the root; their names are free at once."""
+        root = self._layout.root
+        for relative in directories:
+            directory = f"{root}/{relative}"
+            if os.path.normpath(directory) != directory or not relative.startswith("workitems/"):
+                self._log.event("clean_refused", directory=relative)
+                continue
+            self._remove(directory)
+
+    def _remove(self, directory: str) -> None:
+        if os.path.dirname(os.path.realpath(directory)) != os.path.dirname(directory):
+            return  # a link on the way: not ours
+        self._trashed += 1
+        trashed = f"{self._layout.trash}/{self._world.now_us()}-{self._trashed}"
+        try:
+            os.rename(directory, trashed)
+        except FileNotFoundError:
+            return
+        self._latest.pop(directory, None)
+        self._remover.submit(shutil.rmtree, trashed, ignore_errors=True)
+
+    def _empty_trash(self) -> None:
+        for name in os.listdir(self._layout.trash):
+            shutil.rmtree(f"{self._layout.trash}/{name}", ignore_errors=True)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            delay_s = (self._due[0][0] - self._world.now_us()) / 1e6
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(
+                min(max(delay_s, 0.0), DUE_INTERVAL_MAX_S), self._remove_due
+            )
+
+    def _remove_due(self) -> None:
+        now_us = self._world.now_us()
+        while self._due and self._due[0][0] <= now_us:
+            due_us, directory = heapq.heappop(self._due)
+            if self._latest.get(directory) == due_us:
+                self._log.event("retention_over", directory=os.path.basename(directory))
+                self._remove(directory)
+        self._save()
+        self._arm()
+
+    def _load(self) -> None:
+        try:
+            with open(self._layout.retention, "rb") as source:
+                lines = source.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return
+        for line in lines:
+            due_us, directory = _DECODER.decode(line)
+            self._latest[directory] = due_us
+        self._due = [(due_us, directory) for directory, due_us in self._latest.items()]
+        heapq.heapify(self._due)
+
+    def _save(self) -> None:
+        kept = [msgspec.json.encode((due, name)) + b"\n" for name, due in self._latest.items()]
+        temporary = f"{self._layout.retention}.new"
+        with open(temporary, "wb") as target:
+            target.write(b"".join(kept))
+        os.replace(temporary, self._layout.retention)
+
+    def _scan(self) -> None:
+        """Look for directories with the default retention whose time is over."""
+        oldest_s = self._world.now_us() / 1e6 - RETENTION_DEFAULT_S
+        for directory in _task_directories(f"{self._layout.root}/workitems"):
+            if directory not in self._latest and _last_change_s(directory) < oldest_s:
+                self._remove(directory)
+        loop = asyncio.get_running_loop()
+        self._scan_timer = loop.call_later(SCAN_INTERVAL_S, self._scan)
+
+
+def _task_directories(workitems: str) -> list[str]:
+    """``workitems/<job>/<job-n>/<task>``: three levels down."""
+    level = [workitems]
+    for _ in range(3):
+        level = [
+            entry.path
+            for directory in level
+            for entry in os.scandir(directory)
+            if entry.is_dir(follow_symlinks=False)
+        ]
+    return level
+
+
+def _last_change_s(directory: str) -> float:
+    """When something changed last in a task directory, as far as its first level tells."""
+    with os.scandir(directory) as entries:
+        times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries]
+    return max([os.stat(directory).st_mtime, *times])

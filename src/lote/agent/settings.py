@@ -1,0 +1,32 @@
+"""What an agent is told when it is started: one JSON line on its standard input."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the agent is and whom it calls. ``secret`` is never written anywhere.
+
+    ``grace_s``: how long the server keeps the runs of a node it does not hear.
+    ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root.
+    """
+
+    node_id: str
+    secret: str
+    server_url: str
+    node_dir: str
+    ca_file: str | None = None
+    grace_s: float = 60.0
+    task_uid_base: int | None = None
+
+    def __repr__(self) -> str:
+        return f"AgentSettings(node_id={self.node_id!r}, node_dir={self.node_dir!r})"
+
+
+_DECODER = msgspec.json.Decoder(AgentSettings)
+
+
+def decode_settings(line: bytes) -> AgentSettings:
+    """The settings in a JSON line. Raises msgspec.DecodeError."""
+    return _DECODER.decode(line)

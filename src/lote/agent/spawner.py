@@ -1,0 +1,338 @@
+"""A spawner: a small single-threaded process that starts, watches and ends tasks' processes.
+
+It waits in one poll for words of the talker, orders in the shared queue (only while it has a free
+slot) and ends of children. It adopts its tasks' orphans, so "no children left" is one system call
+and means that nothing of any task is left. When the talker goes, everything it runs goes.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import NoReturn, cast
+
+from lote.agent import linux, orders, tree
+from lote.agent.environment import Base
+from lote.agent.launch import LaunchFailed, launch
+from lote.agent.orders import Note, Order, Trouble
+
+START_NOTE_DELAY_MS = 5  # a start is worth a message of its own only if the end is not near
+NOTES_MAX = 8  # ends kept back while more orders wait
+SWEEP_INTERVAL_MS = 10  # between looks at a tree that is being killed
+RECEIVE_BYTES = 1 << 18
+
+
+class Attempt:
+    """A process of a task and, until they are gone, its descendants."""
+
+    __slots__ = (
+        "directory",
+        "doomed",
+        "end_s",
+        "is_queued",
+        "kernel_s",
+        "key",
+        "number",
+        "pid",
+        "run",
+        "start_s",
+        "start_ticks",
+        "status",
+        "user_s",
+    )  # fmt: skip
+
+    def __init__(self, order: Order, pid: int, start_s: float, *, is_queued: bool) -> None:
+        self.key, self.run, self.number = order[0], order[1], order[2]
+        self.directory = order[4]
+        self.pid = pid
+        self.start_s = start_s
+        self.is_queued = is_queued  # counts against this spawner's slots
+        self.start_ticks: int | None = None
+        self.status: int | None = None
+        self.end_s = 0.0
+        self.user_s = 0.0
+        self.kernel_s = 0.0
+        self.doomed = False
+
+
+class Spawner:
+    """The loop's state. ``clock`` gives seconds on the machine's monotonic clock."""
+
+    def __init__(
+        self, link: socket.socket, queue: socket.socket, clock: Callable[[], float]
+    ) -> None:
+        self._link = link
+        self._queue = queue
+        self._clock = clock
+        self._unpacker = orders.Unpacker()
+        self._bases: dict[int, Base] = {}
+        self._live: dict[int, Attempt] = {}  # by process id, until its whole tree is gone
+        self._notes: list[Note] = []
+        self._unsent_starts: list[Attempt] = []
+        self._slots = 0
+        self._slots_used = 0
+        self._doomed = 0
+        self._signals = linux.open_signalfd((signal.SIGCHLD, signal.SIGTERM))
+        self._poll_busy = select.poll()
+        self._poll_free = select.poll()
+        for poll in (self._poll_busy, self._poll_free):
+            poll.register(link, select.POLLIN)
+            poll.register(self._signals, select.POLLIN)
+        self._poll_free.register(queue, select.POLLIN)
+
+    def serve(self) -> None:
+        """Work until the talker is gone, then kill what runs."""
+        link, signals = self._link.fileno(), self._signals
+        while True:
+            poll = self._poll_free if self._slots_used < self._slots else self._poll_busy
+            ready = poll.poll(self._timeout_ms())
+            if not ready and (self._unsent_starts or self._notes):
+                self._flush()
+            for descriptor, _ in ready:
+                if descriptor == signals:
+                    if not self._read_signals():
+                        return self._leave()
+                elif descriptor == link and not self._read_link():
+                    return self._leave()
+            if self._doomed:
+                self._sweep_doomed()
+            more = True
+            while more and self._slots_used < self._slots:
+                more = self._begin_next()
+            if self._notes and (not more or len(self._notes) >= NOTES_MAX):
+                self._flush()
+
+    def _timeout_ms(self) -> int | None:
+        if self._doomed:
+            return SWEEP_INTERVAL_MS
+        return START_NOTE_DELAY_MS if self._unsent_starts or self._notes else None
+
+    # -- words of the talker ----------------------------------------------------------------
+
+    def _read_link(self) -> bool:
+        try:
+            chunk = self._link.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        for word in self._unpacker.feed(chunk):
+            self._obey(word)
+        return bool(chunk)
+
+    def _obey(self, word: tuple[object, ...]) -> None:
+        match word:
+            case (orders.CAP, int(slots)):
+                self._slots = slots
+            case (orders.BASE, int(base_id), dict(under), dict(over)):
+                self._bases[base_id] = (under, over)
+            case (orders.FORGET, int(base_id)):
+                self._bases.pop(base_id, None)
+            case (orders.RUN, tuple(order)):
+                self._begin(cast(Order, order), is_queued=False)
+            case (orders.KILL, int(key), int(run)):
+                for attempt in self._live.values():
+                    if attempt.key == key and attempt.run == run:
+                        self._doom(attempt)
+            case _:
+                raise ValueError(f"not a word of the talker: {word[:1]}")
+
+    # -- beginning --------------------------------------------------------------------------
+
+    def _begin_next(self) -> bool:
+        order = orders.take_order(self._queue)
+        if order is None:
+            return False
+        self._begin(order, is_queued=True)
+        return True
+
+    def _begin(self, order: Order, *, is_queued: bool) -> None:
+        while order[3] not in self._bases:  # sent before the order, but by the other way
+            select.select([self._link], [], [])
+            if not self._read_link():
+                self._leave()
+        start_s = self._clock()
+        try:
+            pid = launch(order, self._bases[order[3]])
+        except LaunchFailed as failed:
+            self._note_failed(order, start_s, failed.trouble)
+            return
+        attempt = Attempt(order, pid, start_s, is_queued=is_queued)
+        self._live[pid] = attempt
+        self._unsent_starts.append(attempt)
+        if is_queued:
+            self._slots_used += 1
+
+    def _note_failed(self, order: Order, start_s: float, trouble: Trouble) -> None:
+        key, run, number = order[0], order[1], order[2]
+        end_s = self._clock()
+        self._notes.append(
+            (orders.ENDED, key, run, number, start_s, end_s, None, 0.0, 0.0, trouble)
+        )
+
+    # -- ending -----------------------------------------------------------------------------
+
+    def _read_signals(self) -> bool:
+        """Take the signals and reap; False when it is time to leave."""
+        records = os.read(self._signals, 4096)
+        for offset in range(0, len(records), 128):  # signalfd_siginfo: number first
+            if records[offset] == signal.SIGTERM:
+                return False
+        self._reap()
+        return True
+
+    def _reap(self) -> None:
+        ended = []
+        childless = False
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                childless = True
+                break
+            if not pid:
+                break
+            attempt = self._live.get(pid)
+            if attempt is not None:  # else an orphan that we had adopted
+                attempt.status = status
+                attempt.end_s = self._clock()
+                attempt.user_s = usage.ru_utime
+                attempt.kernel_s = usage.ru_stime
+                ended.append(attempt)
+        for attempt in ended:
+            if childless or not self._strays(attempt):
+                self._finish(attempt)
+            else:
+                self._doom(attempt)
+
+    def _finish(self, attempt: Attempt) -> None:
+        del self._live[attempt.pid]
+        if attempt.is_queued:
+            self._slots_used -= 1
+        if attempt.doomed:
+            self._doomed -= 1
+        if self._unsent_starts and attempt in self._unsent_starts:
+            self._unsent_starts.remove(attempt)  # the end says it too
+        self._notes.append(
+            (
+                orders.ENDED, attempt.key, attempt.run, attempt.number, attempt.start_s,
+                attempt.end_s, attempt.status, attempt.user_s, attempt.kernel_s, None,
+            )
+        )  # fmt: skip
+
+    def _doom(self, attempt: Attempt) -> None:
+        if not attempt.doomed:
+            attempt.doomed = True
+            self._doomed += 1
+
+    def _sweep_doomed(self) -> None:
+        for attempt in [one for one in self._live.values() if one.doomed]:
+            strays = self._strays(attempt)
+            if attempt.status is None:
+                strays.append(attempt.pid)
+            elif not strays:
+                self._finish(attempt)
+                continue
+            tree.kill_all(tree.with_descendants(strays))
+        self._reap()
+
+    def _strays(self, attempt: Attempt) -> list[int]:
+        """Children of ours that are no task's first process and belong to this attempt."""
+        found = []
+        for pid in tree.own_children():
+            if pid in self._live and self._live[pid].status is None:
+                continue
+            process = tree.read_process(pid)
+            if process is not None and process.state != "Z" and self._owner_is(attempt, process):
+                found.append(pid)
+        return found
+
+    def _owner_is(self, attempt: Attempt, process: tree.Process) -> bool:
+        owner = self._live.get(process.session)
+        if owner is not None:
+            return owner is attempt
+        environment = tree.read_environment(process.pid)
+        for one in self._live.values():
+            if tree.task_marker(one.directory) in environment:
+                return one is attempt
+        # It left the session and its environment. It can be only of an attempt that was there
+        # before it; once no other such attempt is alive, it is this one's.
+        return not any(
+            one is not attempt and one.status is None and self._began_before(one, process)
+            for one in self._live.values()
+        )
+
+    def _began_before(self, attempt: Attempt, process: tree.Process) -> bool:
+        first = tree.read_process(attempt.pid)
+        return first is not None and first.start_ticks <= process.start_ticks
+
+    # -- notes ------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send starts that are still true, then ends."""
+        started: list[Note] = [
+            (orders.STARTED, one.key, one.run, one.number, one.start_s)
+            for one in self._unsent_starts
+        ]
+        message = orders.pack(tuple(started + self._notes))
+        self._unsent_starts.clear()
+        self._notes.clear()
+        try:
+            _send_whole(self._link, message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        """Kill all that is below this process and end."""
+        while True:
+            try:
+                while os.wait4(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                os._exit(0)
+            tree.kill_all(tree.with_descendants(tree.own_children()))
+            select.select([self._signals], [], [], SWEEP_INTERVAL_MS / 1000)
+
+
+def _send_whole(link: socket.socket, message: bytes) -> None:
+    rest = memoryview(message)
+    while rest:
+        try:
+            rest = rest[link.send(rest) :]
+        except BlockingIOError:
+            select.select([], [link], [])
+
+
+def _close_if_open(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno != errno.EBADF:  # the listing's own descriptor
+            raise
+
+
+def run_spawner(link: socket.socket, queue: socket.socket, clock: Callable[[], float]) -> NoReturn:
+    """The life of a spawner's process, just forked."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    linux.die_with_parent(signal.SIGTERM)
+    linux.adopt_orphans()
+    linux.hide_memory()
+    os.setsid()  # a terminal's Ctrl-C is for the talker
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor, inheritable=True)
+    for name in os.listdir("/proc/self/fd"):  # whatever the agent was started with
+        if int(name) > 2 and int(name) not in (link.fileno(), queue.fileno()):
+            _close_if_open(int(name))
+    os.umask(0o022)
+    if os.geteuid() == 0:
+        os.setgroups([])
+    gc.freeze()
+    gc.disable()  # nothing here is cyclic
+    Spawner(link, queue, clock).serve()
+    os._exit(0)

@@ -1,0 +1,334 @@
+"""The talker: keeps the channel to the server and connects it with the runs of this node.
+
+It dials, says Hello, obeys frames and sends reports; when the channel breaks it dials again for as
+long as it takes, while the tasks work on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+
+from lote import __version__
+from lote.agent.environment import node_variables
+from lote.agent.fork import Forked
+from lote.agent.journal import Journal
+from lote.agent.keeper import Keeper
+from lote.agent.layout import Layout
+from lote.agent.links import Links
+from lote.agent.log import Log
+from lote.agent.machine import describe_machine
+from lote.agent.orders import ENDED, Note
+from lote.agent.outbox import Outbox
+from lote.agent.runs import Runs
+from lote.agent.settings import AgentSettings
+from lote.agent.start_task import StartTask
+from lote.agent.streams import Streams
+from lote.agent.transfers import Transfers
+from lote.agent.users import Users
+from lote.agent.vitals import Vitals
+from lote.wire.frames import (
+    PROTOCOL,
+    Ack,
+    Clean,
+    Held,
+    Hello,
+    JobFacts,
+    Kill,
+    Leave,
+    Open,
+    Revoke,
+    ServerFrame,
+    Setup,
+    decode_server_frames,
+    encode_frames,
+)
+from lote.wire.frames import (
+    Runs as RunsFrame,
+)
+from lote.world import World
+
+GONE_STATUSES = frozenset({401, 403, 410})  # the node is not, or no longer, one of the server's
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 1.0
+PING_INTERVAL_S = 5.0  # a connection that is only half there is found out in twice that
+DIAL_TIMEOUT_S = 5.0
+MESSAGE_MAX_BYTES = 64 * 1024 * 1024
+
+LEFT = "left"  # the node is no longer the server's: nothing of it shall stay
+STOPPED = "stopped"  # told by a signal
+LOST_SPAWNER = "lost spawner"  # the agent has to begin anew
+
+
+class Talker:
+    """One life of an agent, from its first dial to the reason of its end."""
+
+    def __init__(
+        self, settings: AgentSettings, world: World, layout: Layout, forked: Forked, log: Log
+    ) -> None:
+        self._settings = settings
+        self._world = world
+        self._log = log
+        self._boot = world.new_guid()
+        self._outbox = Outbox(world.monotonic)
+        self._journal = Journal(layout.journal, world)
+        self._links = Links(forked, self._take_notes, lambda: self._end(LOST_SPAWNER))
+        users = Users(settings.task_uid_base)
+        self._transfers = Transfers(layout, users, settings.ca_file, log)
+        self._keeper = Keeper(layout, world, log)
+        self._runs = Runs(
+            layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
+            self._keeper.keep_for, self._after_change,
+        )  # fmt: skip
+        self._start_task = StartTask(
+            layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
+            self._after_change,
+        )  # fmt: skip
+        self._streams = Streams(settings, layout, log)
+        self._vitals = Vitals(layout, self._outbox, log)
+        self._layout = layout
+        self._over: asyncio.Future[str] | None = None
+        self._channel: ClientConnection | None = None
+        self._sender = asyncio.Event()
+        self._flush_timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._is_set_up = False
+        self._service: dict[str, str] = {}
+
+    async def talk(self) -> str:
+        """Serve until the end; gives its reason: LEFT, STOPPED or LOST_SPAWNER."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, STOPPED)
+        for ending in self._journal.load():
+            self._outbox.add_ending(ending)
+        self._links.listen()
+        self._keeper.start()
+        duties = [
+            asyncio.create_task(self._keep_dialling()),
+            asyncio.create_task(self._watch_vitals()),
+        ]
+        try:
+            return await self._wait_for_end(duties)
+        finally:
+            self._runs.close()
+            self._start_task.close()
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            self._links.close()
+            self._transfers.close()
+            self._streams.close()
+            self._keeper.close()
+            self._journal.write(self._outbox.unacknowledged())
+            self._log.flush()
+
+    async def _wait_for_end(self, duties: list[asyncio.Task[None]]) -> str:
+        """A duty never returns; if one fails, that is our bug and ends the agent loudly."""
+        assert self._over is not None
+        await asyncio.wait([self._over, *duties], return_when=asyncio.FIRST_COMPLETED)
+        for duty in duties:
+            if duty.done() and not duty.cancelled():
+                duty.result()
+        return self._over.result()
+
+    def _end(self, reason: str) -> None:
+        if self._over is not None and not self._over.done():
+            self._log.event("agent_ends", reason=reason.replace(" ", "_"))
+            self._over.set_result(reason)
+
+    # -- the channel ------------------------------------------------------------------------
+
+    async def _keep_dialling(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._dial() as channel:
+                    self._log.event("channel_open")
+                    failures = 0
+                    await self._converse(channel)
+            except InvalidStatus as refusal:
+                if refusal.response.status_code in GONE_STATUSES:
+                    self._end(LEFT)
+                    return
+            except (OSError, TimeoutError, EOFError, InvalidHandshake, WebSocketException) as error:
+                if not failures:
+                    self._log.event("channel_broken", error=type(error).__name__)
+            self._hang_up()
+            if failures:
+                jitter = 0.5 + self._world.new_secret(1)[0] / 512
+                await asyncio.sleep(min(RETRY_MAX_S, RETRY_FIRST_S * 2**failures) * jitter)
+            failures = min(failures + 1, 10)
+
+    def _dial(self) -> connect:
+        settings = self._settings
+        url = "ws" + settings.server_url.rstrip("/").removeprefix("http") + "/node/channel"
+        tls: ssl.SSLContext | None = None
+        if url.startswith("wss:"):
+            tls = ssl.create_default_context(cafile=settings.ca_file)
+        return connect(
+            url,
+            additional_headers={"Authorization": f"Lote {settings.node_id} {settings.secret}"},
+            compression=None,
+            max_size=MESSAGE_MAX_BYTES,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_INTERVAL_S,
+            open_timeout=DIAL_TIMEOUT_S,
+            close_timeout=1.0,
+            proxy=None,
+            ssl=tls,
+        )
+
+    async def _converse(self, channel: ClientConnection) -> None:
+        self._is_set_up = False
+        await channel.send(encode_frames([self._hello()]))
+        self._channel = channel
+        sender = asyncio.create_task(self._send_reports(channel))
+        try:
+            async for message in channel:
+                if isinstance(message, str):
+                    raise WebSocketException("a text message on the channel")
+                for frame in decode_server_frames(message):
+                    self._obey(frame)
+                self._after_change()
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    def _hello(self) -> Hello:
+        machine = describe_machine()
+        held = self._runs.held()
+        held.extend(Held(one.key, one.run, 2) for one in self._outbox.unacknowledged())
+        return Hello(
+            PROTOCOL,
+            self._settings.node_id,
+            self._boot,
+            __version__,
+            machine.cores,
+            machine.memory_bytes,
+            machine.ip_address,
+            machine.operating_system,
+            held,
+        )
+
+    def _hang_up(self) -> None:
+        self._channel = None
+        self._is_set_up = False
+        self._outbox.take_back()
+        self._journal.write(self._outbox.unacknowledged())
+
+    # -- frames -----------------------------------------------------------------------------
+
+    def _obey(self, frame: ServerFrame) -> None:
+        match frame:
+            case RunsFrame(runs):
+                self._runs.accept(runs)
+            case Ack(seq, refused):
+                self._acknowledge(seq, {(key, run) for key, run in refused})
+            case JobFacts():
+                self._runs.set_job(frame)
+            case Revoke(runs):
+                self._runs.revoke(runs)
+            case Kill(runs):
+                self._runs.kill(runs)
+            case Open():
+                self._streams.answer(frame)
+            case Clean(directories):
+                self._keeper.clean(directories)
+            case Setup():
+                self._set_up(frame)
+            case Leave(reason):
+                self._log.event("told_to_leave", reason=reason)
+                self._end(LEFT)
+
+    def _set_up(self, setup: Setup) -> None:
+        if not self._is_set_up:  # only the first after a Hello knows what was held
+            wanted = {(key, run) for key, run in setup.confirmed}
+            self._runs.keep_only(wanted)
+            for ending in self._outbox.unacknowledged():
+                if (ending.key, ending.run) not in wanted:
+                    self._outbox.forget((ending.key, ending.run))
+        self._is_set_up = True
+        self._service = node_variables(
+            account_name=setup.account_name,
+            account_url=setup.account_url,
+            pool_id=setup.pool_id,
+            node_id=self._settings.node_id,
+            is_dedicated=setup.is_dedicated,
+            root=self._layout.root,
+        )
+        self._transfers.auto_storage = setup.auto_storage
+        self._runs.set_up(setup.slots, self._service)
+        self._start_task.set_up(setup, self._service)
+
+    def _acknowledge(self, seq: int, refused: set[tuple[int, int]]) -> None:
+        batch = self._outbox.acknowledge(seq)
+        if batch is None:
+            return
+        self._journal.acknowledged(self._outbox.unacknowledged())
+        self._runs.refused(refused)
+        for name in batch.confirms():
+            if name not in refused:
+                self._runs.confirmed(name)
+
+    # -- reports ----------------------------------------------------------------------------
+
+    def _take_notes(self, notes: tuple[Note, ...]) -> None:
+        for note in notes:
+            if not note[1]:
+                self._start_task.note(note)
+            elif note[0] == ENDED:
+                self._runs.note_ended(note)  # type: ignore[arg-type]
+            else:
+                self._runs.note_started(note)  # type: ignore[arg-type]
+        self._runs.pump()
+        self._after_change()
+
+    def _after_change(self) -> None:
+        """Something may be worth a report or a line in the log."""
+        self._log.flush()
+        if not self._is_set_up:
+            self._journal.add(self._outbox.unacknowledged())
+            return
+        delay_s = self._outbox.delay_s(is_idle=self._runs.is_idle)
+        if delay_s is None:
+            return
+        if delay_s == 0.0:
+            self._sender.set()
+        elif self._flush_timer is None:
+            loop = asyncio.get_running_loop()
+            self._flush_timer = loop.call_later(delay_s, self._sender.set)
+
+    async def _send_reports(self, channel: ClientConnection) -> None:
+        while True:
+            await self._sender.wait()
+            self._sender.clear()
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
+                self._flush_timer = None
+            if not self._is_set_up:
+                continue
+            report = self._outbox.next_report()
+            if report is not None:
+                await channel.send(encode_frames([report]))
+
+    async def _watch_vitals(self) -> None:
+        while True:
+            await asyncio.sleep(self._vitals.interval_s)
+            if not self._vitals.node_dir_is_there():
+                self._end(LEFT)
+            samples = self._vitals.look()
+            self._after_change()
+            if samples is not None and self._channel is not None and self._is_set_up:
+                await self._channel.send(encode_frames([samples]))
+
+
+def wait_for_spawners(pids: list[int]) -> None:
+    """Wait until the spawners are gone, and with them all that they ran."""
+    for pid in pids:
+        os.waitpid(pid, 0)

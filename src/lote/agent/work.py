@@ -1,0 +1,84 @@
+"""One run in the agent's hands, from its frame to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from lote.agent.orders import User
+from lote.agent.task_spec import TaskSpec
+from lote.wire.frames import Failure, JobFacts, Run
+
+WAITING = 0  # no slot yet
+QUEUED = 1  # in the spawners' queue, begun by none as far as the talker knows
+PREPARING = 2  # its inputs are on their way
+RUNNING = 3  # its process is at work
+PAUSING = 4  # between two attempts
+CONFIRMING = 5  # done; may its outputs be uploaded?
+UPLOADING = 6
+ENDED = 7
+
+PHASE_ON_THE_WIRE = (0, 0, 1, 1, 1, 1, 1, 2)
+
+KILLED_BY_SERVER = "server"
+KILLED_BY_LIMIT = "limit"
+SIMPLE_MAX_BYTES = 32 * 1024  # of JSON: such an order surely fits the spawners' queue
+
+DROPPED = "dropped"  # the server does not want it: no report
+
+
+class Work:
+    """A run: what it is, where it stands and what it has cost so far."""
+
+    __slots__ = (
+        "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure", "is_simple",
+        "job", "kernel_us", "key", "last_retry_s", "limit_s", "phase", "retries", "run", "run_us", "slots",
+        "spec", "start_s", "stop", "timer", "upload_us", "user", "user_us",
+    )  # fmt: skip
+
+    def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
+        self.key = run.key
+        self.run = run.run
+        self.job = job
+        self.spec = spec
+        self.directory = directory
+        self.retries = run.retries
+        self.slots = spec.required_slots or 1
+        # Nothing but a process in one slot: it may wait with the spawners.
+        self.is_simple = (
+            self.slots == 1
+            and not spec.resource_files
+            and not spec.output_files
+            and len(run.spec) < SIMPLE_MAX_BYTES
+        )
+        self.phase = WAITING
+        self.attempt = 0
+        self.user: User | None = None
+        self.ended_by: str | None = None
+        self.start_s: float | None = None
+        self.end_s: float | None = None
+        self.last_retry_s: float | None = None
+        self.limit_s: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.stop: threading.Event | None = None  # of the transfer under way
+        self.exit_code: int | None = None
+        self.failure: Failure | None = None
+        self.download_us = self.run_us = self.upload_us = 0
+        self.user_us = self.kernel_us = 0
+
+    @property
+    def name(self) -> tuple[int, int]:
+        """What frames call it."""
+        return (self.key, self.run)
+
+    def retries_max(self) -> int:
+        """How often a nonzero exit is tried again; -1 without end."""
+        constraints = self.spec.constraints
+        if constraints is not None and constraints.max_task_retry_count is not None:
+            return constraints.max_task_retry_count
+        return self.job.retries_max
+
+    def may_retry(self) -> bool:
+        """Whether another attempt is allowed after this one failed."""
+        retries_max = self.retries_max()
+        return retries_max < 0 or self.retries < retries_max
