@@ -113,7 +113,10 @@ class Follower:
     def _why_queued(self) -> str:
         job = self._client.get("get_job", {"job_id": self._task["job_id"]})
         pool_id = job["poolInfo"]["poolId"]
-        pool = self._client.get("get_pool", {"pool_id": pool_id})
+        try:
+            pool = self._client.get("get_pool", {"pool_id": pool_id})
+        except BatchError as error:  # the pool may be deleted; whoever waits may make it again
+            return f"the task still waits for a slot in pool {pool_id} ({error})"
         errors = [f"{e.get('code')}: {e.get('message')}" for e in pool.get("resizeErrors") or ()]
         nodes = pool.get("currentDedicatedNodes", 0) + pool.get("currentLowPriorityNodes", 0)
         reason = "; ".join(errors) or f"{nodes} nodes, allocation {pool.get('allocationState')}"
