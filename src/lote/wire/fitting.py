@@ -97,19 +97,19 @@ def _fit(value: object, kind: inspect.Type, path: str) -> object:
 
 def _fit_object(value: object, kind: inspect.StructType, path: str) -> object:
     if not isinstance(value, dict):
-        raise invalid_property(path, value, "An object is expected.")
+        raise invalid_property(path, None, "An object is expected.")  # it may hold secrets
     return _fit_members(value, kind.cls, path + ".")
 
 
 def _fit_list(value: object, kind: inspect.ListType, path: str) -> object:
     if not isinstance(value, list):
-        raise invalid_property(path, value, "A list is expected.")
+        raise invalid_property(path, None, "A list is expected.")
     return [_fit(item, kind.item_type, f"{path}[{index}]") for index, item in enumerate(value)]
 
 
 def _fit_map(value: object, kind: inspect.DictType, path: str) -> object:
     if not isinstance(value, dict):
-        raise invalid_property(path, value, "An object is expected.")
+        raise invalid_property(path, None, "An object is expected.")  # it may hold secrets
     return {name: _fit(item, kind.value_type, path) for name, item in value.items()}
 
 

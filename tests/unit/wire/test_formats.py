@@ -60,7 +60,8 @@ def test_timestamps_of_other_spellings_are_read(text: str):
 @pytest.mark.parametrize(
     "text",
     ["", "now", "2024-13-01T00:00:00Z", "2024-02-30", "2024-10-24T25:00:00Z", "x" * 5000,
-     "0000-01-01", "2024-10-24T01:15:18+99:00", "0001-01-01T00:00:00+01:00", "٢٠٢٤-10-24T01:15:18Z"],
+     "0000-01-01", "2024-10-24T01:15:18+99:00", "0001-01-01T00:00:00+01:00",
+     "٢٠٢٤-10-24T01:15:18Z"],
 )  # fmt: skip
 def test_what_is_no_timestamp_is_a_value_error(text: str):
     with pytest.raises(ValueError):  # noqa: PT011 - each place that calls it names its own member
