@@ -1,0 +1,61 @@
+"""What the documentation tells people to type does what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from documents import ROOT, Command, blocks, commands
+
+from lote.cli.ready import exports
+
+CONSOLES = ["docs/start.md", "docs/nodes.md", "docs/troubleshooting.md"]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+def as_pattern(expected: str) -> str:
+    """A line of the page; … stands for what differs from machine to machine."""
+    return ".*".join(re.escape(part) for part in expected.split("…"))
+
+
+def check(command: Command, shell: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command.line],
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    for line in command.expected:
+        assert re.search(f"^{as_pattern(line)}$", done.stdout, re.MULTILINE), (
+            f"$ {command.line}\nwants {line!r}\n{done.stdout}{done.stderr}"
+        )
+
+
+@pytest.mark.parametrize("page", CONSOLES)
+def test_consoles_print_what_the_page_shows(page, shell):
+    found = commands(page)
+    assert found
+    for command in found:
+        check(command, shell)
+
+
+def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
+    for name, value in exports(service).items():
+        monkeypatch.setenv(name, value)
+    job, storage = blocks("docs/run-a-job.md", "python"), blocks("docs/storage.md", "python")
+    names: dict[str, object] = {}
+    for number, block in enumerate([*job[:-1], *storage, job[-1]]):
+        exec(compile(block, f"block {number}", "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    assert "7 0 49" in printed
+    assert "last 0 all done" in printed
+    assert printed[-1] == "3 words"
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), target
