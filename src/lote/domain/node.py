@@ -82,6 +82,7 @@ NODE = Machine(
                 "creating",
                 "starting",
                 "waitingforstarttask",
+                "starttaskfailed",
                 "idle",
                 "running",
                 "offline",

@@ -1,0 +1,370 @@
+"""Nodes of pools: ordered, lost, leaving, gone. Runs in the owner thread.
+
+``settle_pool`` compares what a pool should have with what it has and starts what is missing; it is
+called whenever the pool or one of its nodes changed, and when a time-out is due.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from lote.engines.seam import NodeOrder
+from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
+from lote.server.node_states import move_node, show_occupancy
+from lote.server.owner import Tx
+from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
+from lote.store import nodes as node_rows
+from lote.store import pools as pool_rows
+from lote.store.events import add_event
+from lote.store.records import NodeRecord
+from lote.wire.frames import Leave
+
+SECRET_BYTES = 24
+NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
+ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
+NODE_LOST = "NodeLost"
+
+
+def settle_node(tx: Tx, node: NodeState) -> None:
+    """Show whether the node is busy; a leaving node that is empty goes."""
+    if node.state in ("idle", "running"):
+        show_occupancy(tx, node)
+    elif node.state == "leavingpool" and not node.placed and not node.is_going:
+        _send_away(tx, node)
+
+
+def settle_pool(tx: Tx, pool: PoolState) -> None:
+    """Bring the pool a step nearer to its targets."""
+    record = pool_rows.get_pool_by_key(tx.db, pool.key)
+    if record is None:
+        return
+    nodes = [tx.memory.nodes[key] for key in sorted(pool.nodes)]
+    if pool.state == "deleting":
+        _empty(tx, pool, nodes)
+        return
+    is_settled = True
+    for is_dedicated, target in (
+        (True, record.target_dedicated),
+        (False, record.target_low_priority),
+    ):
+        of_kind = [node for node in nodes if node.is_dedicated == is_dedicated]
+        is_settled &= _settle_kind(tx, pool, of_kind, target, is_dedicated)
+    present = [tx.memory.nodes[key] for key in pool.nodes if not tx.memory.nodes[key].is_lost]
+    dedicated = sum(node.is_dedicated for node in present)
+    low_priority = len(present) - dedicated
+    if (dedicated, low_priority) != (record.current_dedicated, record.current_low_priority):
+        pool_rows.save_pool(
+            tx.db, pool.key, current_dedicated=dedicated, current_low_priority=low_priority
+        )
+    if pool.allocation_state == "steady":
+        return
+    timeout_us = int(record.resize_timeout_s * 1_000_000)
+    started_us = record.resize_started_us or tx.now_us
+    if is_settled:
+        _steady(tx, pool, record.resize_errors)
+    elif pool.allocation_state == "resizing" and tx.now_us >= started_us + timeout_us:
+        _time_out(tx, pool, present)
+
+
+def _settle_kind(
+    tx: Tx, pool: PoolState, nodes: list[NodeState], target: int, is_dedicated: bool
+) -> bool:
+    """One kind of a pool's nodes; true when nothing more is to come or to go."""
+    staying = [node for node in nodes if node.state != "leavingpool" and not node.is_lost]
+    lost = [node for node in nodes if node.is_lost and not node.is_going]
+    replaced = {node.replaces for node in staying}
+    missing = target - len(staying)
+    if (
+        pool.order_failures >= ORDER_FAILURES_MAX
+    ):  # agents that die before they call would be ordered for ever
+        missing = min(missing, 0)
+    if pool.allocation_state == "resizing":
+        for _ in range(missing):
+            _order(tx, pool, is_dedicated, None)
+        if missing < 0:
+            record = pool_rows.get_pool_by_key(tx.db, pool.key)
+            option = record.deallocation if record else "requeue"
+            for node in sorted(staying, key=lambda one: _removal_rank(tx, one))[:-missing]:
+                begin_leave(tx, node, option)
+    for node in lost:
+        if node.key in replaced:
+            continue
+        if missing > 0 and pool.allocation_state == "steady":
+            _order(tx, pool, is_dedicated, node.key)
+            missing -= 1
+        else:
+            remove_node(tx, node)
+    is_leaving = any(node.state == "leavingpool" for node in nodes)
+    is_coming = any(node.state == "creating" for node in staying)
+    if pool.allocation_state == "stopping":
+        return not is_leaving and not is_coming
+    return missing == 0 and not is_leaving and not is_coming
+
+
+def _removal_rank(tx: Tx, node: NodeState) -> tuple[int, int, int]:
+    """Which node goes first when a pool shrinks: the broken, the idle, then the least occupied."""
+    ranks = {"unusable": 0, "starttaskfailed": 0, "preempted": 0, "unknown": 0, "offline": 1}
+    ranks |= {"creating": 2, "starting": 2, "waitingforstarttask": 2, "idle": 3}
+    return (ranks.get(node.state, 4), sum(one.slots for one in node.placed.values()), -node.key)
+
+
+def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:
+    shown = msgspec.json.decode(errors) if errors else []
+    if pool.allocation_state == "stopping":
+        shown.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
+    set_allocation(tx, pool, "steady", errors=shown)
+
+
+def set_allocation(
+    tx: Tx, pool: PoolState, state: str, *, errors: list[dict[str, object]] | None = None
+) -> None:
+    """Show the pool in another allocation state, with these resize errors."""
+    pool.allocation_state = state
+    text = msgspec.json.encode(errors).decode() if errors else None
+    pool_rows.save_pool(
+        tx.db, pool.key, allocation_state=state, allocation_us=tx.now_us, resize_errors=text
+    )
+
+
+def _time_out(tx: Tx, pool: PoolState, present: list[NodeState]) -> None:
+    errors: list[dict[str, object]] = []
+    for is_dedicated, name in ((True, "dedicated"), (False, "low-priority")):
+        coming = [n for n in present if n.is_dedicated == is_dedicated and n.state == "creating"]
+        leaving = [
+            n for n in present if n.is_dedicated == is_dedicated and n.state == "leavingpool"
+        ]
+        if coming or leaving:
+            errors.append(
+                {
+                    "code": "AllocationTimedout",
+                    "message": f"The desired number of {name} nodes could not be allocated as the"
+                    " resize timeout was reached",
+                }
+            )
+        for node in coming:
+            remove_node(tx, node)
+    set_allocation(tx, pool, "steady", errors=errors)
+
+
+def fail_allocation(tx: Tx, pool: PoolState, text: str) -> None:
+    """The engine can't supply nodes: the resize ends with an error."""
+    add_event(tx.db, tx.now_us, "allocation_failed", pool.id, text)
+    error: dict[str, object] = {
+        "code": "AllocationFailed",
+        "message": "The engine could not start the desired number of nodes.",
+        "values": [{"name": "Message", "value": text}],
+    }
+    set_allocation(tx, pool, "steady", errors=[error])
+
+
+def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
+    """A pool is being deleted: its nodes leave, then it goes."""
+    for node in nodes:
+        if node.state != "leavingpool":
+            begin_leave(tx, node, "requeue")
+    if pool.nodes:
+        return
+    memory = tx.memory
+    for job in memory.jobs_of_pool(pool.key):
+        job.pool_key = None
+        memory.view.set_job(job.key, pool_key=0)
+    memory.view.drop_pool(pool.key)
+    del memory.pools[pool.key]
+    memory.dirty_pools.discard(pool.key)
+    pool_rows.delete_pool(tx.db, pool.key)
+    add_event(tx.db, tx.now_us, "pool_deleted", pool.id, "")
+
+
+# -- ordering and removing ------------------------------------------------------------------
+
+
+def _order(tx: Tx, pool: PoolState, is_dedicated: bool, replaces: int | None) -> None:
+    """Ask the engine for one more node."""
+    suffix = "d" if is_dedicated else "p"
+    node_id = f"tvmps_{tx.world.new_secret(NODE_ID_BYTES).hex()}_{suffix}"
+    secret = tx.world.new_secret(SECRET_BYTES).hex()
+    record = NodeRecord(
+        0,
+        pool.key,
+        pool.id,
+        node_id,
+        "creating",
+        tx.now_us,
+        "enabled",
+        int(is_dedicated),
+        hashlib.sha256(secret.encode()).digest(),
+        tx.now_us,
+        *(None, None, "127.0.0.1", None, None, None, 0, 0, None, None, replaces, None, None),
+    )
+    record.key = node_rows.add_node(tx.db, record)
+    add_node_state(tx, record)
+    request_agent(tx, pool, tx.memory.nodes[record.key], secret)
+
+
+def request_agent(tx: Tx, pool: PoolState, node: NodeState, secret: str) -> None:
+    """Have the engine start the node's agent once this transaction is committed."""
+    record = pool_rows.get_pool_by_key(tx.db, pool.key)
+    desk = tx.memory.desk
+    if desk is None or record is None:
+        return
+    order = NodeOrder(node.id, pool.id, secret, pool.slots, record.vm_size, node.is_dedicated)
+    tx.after.append(lambda: desk.start(pool.engine, [order]))
+
+
+def add_node_state(tx: Tx, record: NodeRecord) -> NodeState:
+    """Take a row of a node into memory."""
+    memory = tx.memory
+    node = NodeState(
+        key=record.key,
+        id=record.id,
+        pool_key=record.pool_key,
+        pool_id=record.pool_id,
+        state=record.state,
+        scheduling=record.scheduling,
+        is_dedicated=bool(record.is_dedicated),
+        secret_digest=record.secret_digest,
+        boot=record.boot,
+        deallocation=record.deallocation,
+        replaces=record.replaces,
+        start_task=record.start_task,
+    )
+    node.link = memory.links.get(node.key)
+    pool = memory.pools[record.pool_key]
+    memory.nodes[node.key] = node
+    memory.node_keys[node.id.lower()] = node.key
+    pool.nodes.add(node.key)
+    memory.view.add_node(
+        node.key,
+        pool.key,
+        pool.slots,
+        name=node.id,
+        dedicated=node.is_dedicated,
+        eligible=False,
+    )
+    return node
+
+
+def begin_leave(tx: Tx, node: NodeState, option: str) -> None:
+    """The node is to leave its pool; ``option`` says what becomes of what runs on it."""
+    node.deallocation = option
+    move_node(tx, node, "leave", deallocation=option)
+    apply_deallocation(tx, node)
+    tx.memory.dirty_nodes.add(node.key)
+
+
+def apply_deallocation(tx: Tx, node: NodeState) -> None:
+    """Kill, or let finish, what runs on a leaving node."""
+    runs = list(node.placed.values())
+    revoke_backlog(tx, [one for one in runs if one.is_prefetched])
+    if node.link is None:
+        requeue_all(tx, node)  # nobody there to answer
+        return
+    for one in runs:
+        if one.doom != KEEP or node.deallocation in ("taskcompletion", "retaineddata"):
+            continue
+        if node.deallocation == "terminate" and not one.is_prefetched:
+            end_now(tx, one, USER_ENDED)
+            kill(tx, one, FORGET)
+        else:
+            kill(tx, one, REQUEUE)
+
+
+def requeue_all(tx: Tx, node: NodeState) -> None:
+    for one in list(node.placed.values()):
+        let_go(tx, node, one)
+        if one.doom != FORGET:
+            requeue(tx, one)
+
+
+def _send_away(tx: Tx, node: NodeState) -> None:
+    """Nothing runs on the node any more: its agent ends, its engine takes it back."""
+    node.is_going = True
+    tx.send(node.key, Leave("The node leaves its pool."))
+    desk = tx.memory.desk
+    engine = tx.memory.pools[node.pool_key].engine
+    if desk is not None:
+        tx.after.append(lambda: desk.stop(engine, [node.id]))
+
+
+def remove_node(tx: Tx, node: NodeState) -> None:
+    """Drop a node on which nothing runs any more, whatever its engine still has of it."""
+    if node.is_going:
+        return
+    requeue_all(tx, node)
+    if node.state != "leavingpool":
+        move_node(tx, node, "leave")
+    _send_away(tx, node)
+
+
+def node_gone(tx: Tx, node_id: str) -> None:
+    """The engine has ended the node."""
+    memory = tx.memory
+    node = memory.node_of_id(node_id)
+    if node is None:
+        return
+    requeue_all(tx, node)
+    node_rows.save_node(tx.db, node.key, gone_us=tx.now_us)
+    memory.view.drop_node(node.key)
+    pool = memory.pools[node.pool_key]
+    pool.nodes.discard(node.key)
+    del memory.nodes[node.key]
+    del memory.node_keys[node.id.lower()]
+    memory.dirty_nodes.discard(node.key)
+    memory.touched_pools.add(pool.key)
+    link = memory.links.pop(node.key, None)
+    if link is not None:
+        tx.after.append(link.close)
+
+
+def order_failed(tx: Tx, node_ids: list[str], text: str) -> None:
+    """The engine could not start these nodes."""
+    for node_id in node_ids:
+        node = tx.memory.node_of_id(node_id)
+        if node is None:
+            continue
+        pool = tx.memory.pools[node.pool_key]
+        node_gone(tx, node_id)
+        pool.order_failures = ORDER_FAILURES_MAX
+        if pool.allocation_state == "resizing":
+            fail_allocation(tx, pool, text)
+
+
+def agent_gone(tx: Tx, node_id: str, why: str) -> None:
+    """The engine saw the node's agent end, and nothing of it runs any more."""
+    node = tx.memory.node_of_id(node_id)
+    if node is None or node.is_going:
+        return
+    pool = tx.memory.pools[node.pool_key]
+    if node.state == "creating":
+        pool.order_failures += 1
+        remove_node(tx, node)
+        if pool.order_failures >= ORDER_FAILURES_MAX and pool.allocation_state == "resizing":
+            fail_allocation(tx, pool, why)
+    else:
+        lose_node(tx, node, why)
+
+
+def lose_node(tx: Tx, node: NodeState, why: str) -> None:
+    """The node's agent has gone for good: its tasks go elsewhere, it is shown until replaced."""
+    if node.is_lost or node.is_going:
+        return
+    add_event(tx.db, tx.now_us, "node_lost", node.id, why)
+    node.is_lost = True
+    link = tx.memory.links.pop(node.key, None)
+    node.link = None
+    if link is not None:
+        tx.after.append(link.close)
+    error = {
+        "code": NODE_LOST,
+        "message": "The node's agent has gone. Its tasks are run again elsewhere.",
+        "errorDetails": [{"name": "Message", "value": why}],
+    }
+    errors = msgspec.json.encode([error]).decode()
+    if node.state == "leavingpool":
+        remove_node(tx, node)
+        return
+    move_node(tx, node, *(() if node.state == "unusable" else ("break",)), errors=errors)
+    requeue_all(tx, node)
+    tx.memory.touched_pools.add(node.pool_key)

@@ -1,0 +1,194 @@
+"""How jobs end, pause and vanish, and what the end of a task does to its job and dependents.
+
+A request only moves the job's state and starts the kills; ``settle_job`` finishes it when the
+nodes have answered. No handler ever waits.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from lote.domain.job import JOB
+from lote.domain.task import FailureKind, exit_options
+from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
+from lote.server.owner import Tx
+from lote.server.placing import push_ready_rows
+from lote.server.runs import USER_ENDED, end_now, kill, let_go, revoke_backlog
+from lote.store import dependencies
+from lote.store import jobs as job_rows
+from lote.store import tasks as task_rows
+from lote.store.events import add_event
+from lote.wire.frames import Clean, Failure, Kill
+from lote.wire.task import TaskCreate
+
+DELETE_CHUNK = 500  # tasks removed in one transaction, so that others are not held up
+
+_spec = msgspec.json.Decoder(TaskCreate, strict=False)
+
+
+def follow_end(
+    tx: Tx, task_key: int, job_key: int, exit_code: int | None, failure: Failure | None
+) -> None:
+    """A task completed for good: satisfy its dependents, act on its job."""
+    job = tx.memory.jobs.get(job_key)
+    record = task_rows.get_task_by_key(tx.db, task_key)
+    if job is None or record is None:
+        return
+    conditions = _spec.decode(record.spec).exit_conditions
+    actions = exit_options(conditions, exit_code, _failure_kind(exit_code, failure))
+    if job.uses_dependencies and actions.dependency_action == "satisfy":
+        ready = dependencies.satisfy(tx.db, job.key, task_key, record.id)
+        push_ready_rows(tx, job.key, ready)
+    if job.acts_on_failure and job.state == "active":
+        if actions.job_action == "terminate":
+            begin_terminate(tx, job, "TaskFailed")
+        elif actions.job_action == "disable":
+            begin_disable(tx, job, "requeue")
+
+
+def _failure_kind(exit_code: int | None, failure: Failure | None) -> FailureKind | None:
+    if failure is None:
+        return None
+    if failure.code == "TaskEnded":
+        return "ended"
+    if failure.code == "FailureExitCode":
+        return "exit_code"
+    return "pre_processing" if exit_code is None else "file_upload"
+
+
+def move_job(tx: Tx, job: JobState, event: str, **changes: object) -> None:
+    """Move the job's state by its table and write it."""
+    before = job.state
+    record = job_rows.get_job_by_key(tx.db, job.key)
+    if record is None:
+        return
+    job.state = JOB.after(before, event)
+    job_rows.save_job(
+        tx.db,
+        job.key,
+        state=job.state,
+        state_us=tx.now_us,
+        previous_state=before,
+        previous_us=record.state_us,
+        **changes,
+    )
+    tx.memory.view.set_job(job.key, active=job.state == "active")
+    tx.memory.touched_jobs.add(job.key)
+
+
+def begin_disable(tx: Tx, job: JobState, option: str) -> None:
+    """Stop scheduling a job. ``option`` says what becomes of what runs."""
+    if job.state == "active":
+        move_job(tx, job, "disable", disable_option=option)
+    else:
+        job_rows.save_job(tx.db, job.key, disable_option=option)
+        tx.memory.touched_jobs.add(job.key)
+    job.disable_option = option
+    apply_disable(tx, job)
+
+
+def apply_disable(tx: Tx, job: JobState) -> None:
+    """Kill, or let finish, what runs of a job that is being disabled."""
+    placed = placed_of(tx, job)
+    revoke_backlog(tx, [one for one in placed if one.is_prefetched])
+    for one in placed:
+        if one.doom or job.disable_option == "wait":
+            continue
+        if job.disable_option == "terminate" and not one.is_prefetched:
+            end_now(tx, one, USER_ENDED)
+            kill(tx, one, FORGET)
+        else:
+            # Also what was asked back above: it may have begun before the word arrives.
+            kill(tx, one, REQUEUE)
+
+
+def begin_terminate(tx: Tx, job: JobState, reason: str, *, force: bool = False) -> None:
+    """End a job: what runs is killed and completed, what waits stays as it is."""
+    move_job(tx, job, "terminate", terminate_reason=reason)
+    for one in placed_of(tx, job):
+        if one.doom == FORGET:
+            continue
+        if one.is_prefetched:
+            revoke_backlog(tx, [one])
+            tx.send(one.node_key, Kill([(one.key, one.run)]))
+        else:
+            end_now(tx, one, USER_ENDED)
+            kill(tx, one, FORGET)
+    if force:
+        _give_up_runs(tx, job)
+
+
+def begin_delete(tx: Tx, job: JobState, *, force: bool = False) -> None:
+    """Delete a job: kill what runs, then remove its tasks little by little, then itself."""
+    move_job(tx, job, "delete")
+    for one in placed_of(tx, job):
+        kill(tx, one, FORGET)
+    if force:
+        _give_up_runs(tx, job)
+
+
+def placed_of(tx: Tx, job: JobState) -> list[Placed]:
+    """The job's runs in nodes' hands."""
+    if not job.placed:
+        return []
+    return [one for one in tx.memory.placed.values() if one.job_key == job.key]
+
+
+def _give_up_runs(tx: Tx, job: JobState) -> None:
+    """Don't wait for the nodes: their answers will be refused by run number."""
+    for one in placed_of(tx, job):
+        let_go(tx, tx.memory.nodes[one.node_key], one)
+
+
+def settle_job(tx: Tx, job: JobState) -> None:
+    """Finish what a request began, if nothing stands in its way any more."""
+    if job.state in ("active", "disabled", "disabling") and job.ends_when_complete:
+        if job.counts.is_all_complete and not job.placed:
+            begin_terminate(tx, job, "AllTasksComplete")
+    if job.placed:
+        return  # each run that ends touches the job again
+    if job.state == "disabling":
+        move_job(tx, job, "settle_disable")
+    elif job.state == "enabling":
+        move_job(tx, job, "settle_enable")
+    elif job.state == "terminating":
+        move_job(tx, job, "settle_terminate", end_us=tx.now_us)
+        add_event(tx.db, tx.now_us, "job_completed", job.id, "")
+        forget_job(tx, job)
+    elif job.state == "deleting":
+        _delete_some(tx, job)
+
+
+def forget_job(tx: Tx, job: JobState) -> None:
+    """A completed job needs no place in memory."""
+    memory = tx.memory
+    if job.key in memory.dirty_counts:
+        job_rows.save_job_counts(tx.db, [(job.key, job.counts)])
+        memory.dirty_counts.discard(job.key)
+    for task in memory.view.jobs[job.key].head:
+        memory.specs.take(task.key)
+    memory.view.drop_job(job.key)
+    memory.jobs.pop(job.key, None)
+    memory.touched_jobs.discard(job.key)
+
+
+def _delete_some(tx: Tx, job: JobState) -> None:
+    if task_rows.delete_some_tasks(tx.db, job.key, DELETE_CHUNK) == DELETE_CHUNK:
+        tx.memory.next_jobs.add(job.key)
+        return
+    job_rows.delete_job(tx.db, job.key)
+    clean_directories(tx, job.pool_key, [job.directory])
+    forget_job(tx, job)
+
+
+def clean_directories(tx: Tx, pool_key: int | None, directories: list[str]) -> None:
+    """Tell the nodes of a pool that nobody needs these directories any more."""
+    for node in pool_nodes(tx, pool_key):
+        if node.link is not None:
+            tx.send(node.key, Clean(directories))
+
+
+def pool_nodes(tx: Tx, pool_key: int | None) -> list[NodeState]:
+    """The present nodes of a pool."""
+    pool = tx.memory.pools.get(pool_key or 0)
+    return [tx.memory.nodes[key] for key in pool.nodes] if pool else []

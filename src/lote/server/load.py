@@ -1,0 +1,156 @@
+"""Memory from the database: at the start, and after a transaction that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lote.server.fleet import add_node_state
+from lote.server.memory import FORGET, KEEP, REQUEUE, JobState, NodeState, Placed, PoolState
+from lote.server.node_calls import await_node
+from lote.server.node_states import show_eligible
+from lote.server.owner import Tx
+from lote.server.views import job_directory
+from lote.store import jobs as job_rows
+from lote.store import nodes as node_rows
+from lote.store import pools as pool_rows
+from lote.store import tasks as task_rows
+from lote.store.records import RUNNING, JobRecord, PoolRecord
+from lote.wire.formats import parse_duration
+
+_members = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def load_memory(tx: Tx) -> None:
+    """Read everything that placement and settling need; tasks only as far as nodes hold them."""
+    memory = tx.memory
+    for pool in pool_rows.list_all_pools(tx.db):
+        load_pool(tx, pool)
+    for node_record in node_rows.list_present_nodes(tx.db):
+        node = add_node_state(tx, node_record)
+        if node.link is None and node.state != "creating":
+            await_node(tx, node)
+        show_eligible(tx, node)
+    for job_record in job_rows.list_living_jobs(tx.db):
+        job = load_job(tx, job_record)
+        job.counts = job_rows.get_job_count(tx.db, job.key)
+        memory.view.push_ready(job.key, [], more=job.counts.active > 0)
+    for row in task_rows.list_placed_tasks(tx.db):
+        _load_placed(tx, row)
+    memory.touched_pools.update(memory.pools)
+    memory.touched_jobs.update(memory.jobs)
+    memory.dirty_nodes.update(memory.nodes)
+    memory.dirty_pools.update(memory.pools)
+
+
+def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
+    """Take a pool into memory, and bind the jobs that wait for one of its name."""
+    memory = tx.memory
+    spec = _members(record.spec)
+    start_task = spec.get("startTask")
+    policy = spec.get("taskSchedulingPolicy", {})
+    pool = PoolState(
+        key=record.key,
+        id=record.id,
+        engine=record.engine,
+        slots=record.slots,
+        state=record.state,
+        allocation_state=record.allocation_state,
+        start_task=msgspec.json.encode(start_task) if start_task else None,
+        waits_for_start_task=bool(start_task and start_task.get("waitForSuccess", True)),
+    )
+    memory.pools[pool.key] = pool
+    memory.view.add_pool(
+        pool.key,
+        slots_per_node=record.slots,
+        spread=policy.get("nodeFillType", "spread") == "spread",
+        creation_order=policy.get("jobDefaultOrder", "none") == "creationtime",
+    )
+    if record.allocation_state == "resizing" and record.resize_started_us is not None:
+        due_us = record.resize_started_us + int(record.resize_timeout_s * 1_000_000)
+        memory.set_timer(due_us, "pool", pool.key)
+    for job in memory.jobs.values():
+        if job.pool_key is None and job.pool_id and job.pool_id.lower() == pool.id.lower():
+            job.pool_key = pool.key
+            memory.view.set_job(job.key, pool_key=pool.key)
+    memory.dirty_pools.add(pool.key)
+    return pool
+
+
+def load_job(tx: Tx, record: JobRecord) -> JobState:
+    """Take a living job into memory, with zero counts."""
+    memory = tx.memory
+    spec = _members(record.spec)
+    constraints = spec.get("constraints", {})
+    pool = memory.pool_of_id(record.pool_id)
+    limit = constraints.get("maxWallClockTime")
+    limit_s = parse_duration(limit) if limit else None
+    job = JobState(
+        key=record.key,
+        id=record.id,
+        pool_id=record.pool_id,
+        pool_key=pool.key if pool else None,
+        state=record.state,
+        uses_dependencies=bool(spec.get("usesTaskDependencies")),
+        ends_when_complete=spec.get("onAllTasksComplete") == "terminatejob",
+        acts_on_failure=spec.get("onTaskFailure") == "performexitoptionsjobaction",
+        retries_max=constraints.get("maxTaskRetryCount", 0),
+        environment=[
+            (item["name"], item.get("value", ""))
+            for item in spec.get("commonEnvironmentSettings", [])
+        ],
+        directory=job_directory(record.id),
+        counts=job_rows.JobCount(),
+        disable_option=record.disable_option,
+        wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
+    )
+    memory.jobs[job.key] = job
+    memory.view.add_job(
+        job.key,
+        job.pool_key or 0,
+        created_us=record.created_us,
+        priority=record.priority,
+        max_parallel=spec.get("maxParallelTasks", -1),
+        active=record.state == "active",
+    )
+    if job.wall_clock_us is not None:
+        memory.set_timer(job.wall_clock_us, "job", job.key)
+    return job
+
+
+def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
+    memory = tx.memory
+    node = memory.nodes.get(row.node_key)
+    job = memory.jobs.get(row.job_key)
+    if node is None or job is None:
+        # Its node went in the very transaction that failed to say so; run it again.
+        task_rows.unplace_tasks(tx.db, [row.key])
+        return
+    is_prefetched = memory.view.nodes[node.key].free < row.slots and row.phase != RUNNING
+    placed = Placed(
+        row.key,
+        row.job_key,
+        row.node_key,
+        row.run,
+        row.slots,
+        row.flags,
+        is_prefetched,
+        is_running=row.phase == RUNNING,
+        start_us=row.start_us,
+        doom=_doom(job, node),
+    )
+    memory.placed[placed.key] = node.placed[placed.key] = placed
+    job.placed += 1
+    memory.view.occupy(node.key, job.key, row.key, row.slots, prefetched=is_prefetched)
+
+
+def _doom(job: JobState, node: NodeState) -> int:
+    """What was being done to a run when the server went away; its agent is told again."""
+    if job.state == "deleting":
+        return FORGET
+    if job.state == "disabling" and job.disable_option == "requeue":
+        return REQUEUE
+    if node.state == "leavingpool" and node.deallocation == "requeue":
+        return REQUEUE
+    return KEEP

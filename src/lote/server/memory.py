@@ -1,0 +1,225 @@
+"""What the owner thread keeps in memory: a cache of the database, and who is connected.
+
+The database is the truth. Everything here except the links is made from it by ``load``, at the
+start and again after a transaction that failed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import Any, Protocol
+
+import msgspec
+
+from lote.engines.seam import NodeOrder
+from lote.scheduler.view import View
+from lote.store.records import JobCount
+from lote.wire.frames import Failure, ServerFrame
+
+# What is to become of a run that is being killed, once its agent says that it is over.
+KEEP, REQUEUE, RERUN, FORGET = range(4)
+
+RECENT_TASKS = 10  # REST: recentTasks of a node; the number is ours
+
+
+class Link(Protocol):
+    """A connection to an agent."""
+
+    def deliver(self, frames: list[ServerFrame]) -> None:
+        """Send these frames, in this order, in one message. From the owner thread."""
+
+    def close(self) -> None:
+        """Break the connection."""
+
+
+class Placed(msgspec.Struct):
+    """A run in a node's hands, from its commit until the agent says that it is over."""
+
+    key: int
+    job_key: int
+    node_key: int
+    run: int
+    slots: int
+    flags: int
+    is_prefetched: bool
+    is_running: bool = False
+    start_us: int | None = None
+    doom: int = KEEP
+    is_user_requeue: bool = False
+
+
+class NodeState(msgspec.Struct):
+    """A node that has not gone. ``told_jobs`` are those whose facts its agent has."""
+
+    key: int
+    id: str
+    pool_key: int
+    pool_id: str
+    state: str
+    scheduling: str
+    is_dedicated: bool
+    secret_digest: bytes
+    boot: str | None = None
+    link: Link | None = None
+    told_jobs: set[int] = msgspec.field(default_factory=set)
+    placed: dict[int, Placed] = msgspec.field(default_factory=dict)
+    recent: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT_TASKS))
+    deallocation: str | None = None
+    replaces: int | None = None
+    start_task: str | None = None
+    has_trouble: bool = False
+    lost_at: float | None = None
+    is_lost: bool = False
+    """Its agent has gone for good; it is shown until its replacement has called."""
+    is_going: bool = False
+    """Its engine is ending it."""
+
+
+class JobState(msgspec.Struct):
+    """A job that is not completed."""
+
+    key: int
+    id: str
+    pool_id: str | None
+    pool_key: int | None
+    state: str
+    uses_dependencies: bool
+    ends_when_complete: bool
+    acts_on_failure: bool
+    retries_max: int
+    environment: list[tuple[str, str]]
+    directory: str
+    counts: JobCount
+    disable_option: str | None = None
+    wall_clock_us: int | None = None
+    """When its maxWallClockTime is over."""
+    placed: int = 0
+    """Runs of it in nodes' hands, those being killed included."""
+
+
+class PoolState(msgspec.Struct):
+    """A pool. ``order_failures`` counts agents that died before they called, in a row."""
+
+    key: int
+    id: str
+    engine: str
+    slots: int
+    state: str
+    allocation_state: str
+    start_task: bytes | None
+    waits_for_start_task: bool
+    nodes: set[int] = msgspec.field(default_factory=set)
+    order_failures: int = 0
+
+
+class Desk(Protocol):
+    """What the owner asks of the engines, without waiting. Calls are made after the commit."""
+
+    def start(self, engine: str, orders: list[NodeOrder]) -> None:
+        """Start these nodes; a failure is told to the owner."""
+
+    def stop(self, engine: str, node_ids: list[str]) -> None:
+        """End these nodes; the owner is told when they have gone."""
+
+
+class Memory:
+    """The cache. Only the owner thread touches it."""
+
+    def __init__(self) -> None:
+        self.desk: Desk | None = None
+        self.links: dict[int, Link] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything but who is connected."""
+        self.view = View()
+        self.pools: dict[int, PoolState] = {}
+        self.jobs: dict[int, JobState] = {}
+        self.nodes: dict[int, NodeState] = {}
+        self.node_keys: dict[str, int] = {}
+        self.placed: dict[int, Placed] = {}
+        self.specs = SpecCache()
+        self.next_task_key = 0
+        self.task_keys_end = 0
+        self.dirty_pools: set[int] = set()
+        self.dirty_counts: set[int] = set()
+        self.dirty_nodes: set[int] = set()
+        self.touched_pools: set[int] = set()
+        self.touched_jobs: set[int] = set()
+        self.next_jobs: set[int] = set()
+        """Jobs to be touched in the next transaction."""
+        self.finished: list[tuple[int, int, int | None, Failure | None]] = []
+        """(task key, job key, exit code, failure) of ends whose effects are still to follow."""
+        self.timers: list[tuple[int, str, int]] = []
+        self.grace_timers: list[tuple[float, int]] = []
+
+    def pool_of_id(self, pool_id: str | None) -> PoolState | None:
+        """The pool of that id, in any spelling."""
+        if pool_id is None:
+            return None
+        lowered = pool_id.lower()
+        return next((pool for pool in self.pools.values() if pool.id.lower() == lowered), None)
+
+    def node_of_id(self, node_id: str) -> NodeState | None:
+        """The node of that id, if it has not gone."""
+        key = self.node_keys.get(node_id.lower())
+        return None if key is None else self.nodes.get(key)
+
+    def set_timer(self, due_us: int, kind: str, key: int) -> None:
+        """Touch the pool or job of that key at ``due_us``; an early or stale alarm does no harm."""
+        heapq.heappush(self.timers, (due_us, kind, key))
+
+    def jobs_of_pool(self, pool_key: int) -> list[JobState]:
+        """The living jobs bound to a pool."""
+        return [job for job in self.jobs.values() if job.pool_key == pool_key]
+
+
+SPEC_CACHE_BYTES = 32 << 20
+
+
+class SpecCache:
+    """What placement needs of ready tasks that are in a window: row and spec, so that placing a
+    task reads nothing. Bounded; what does not fit is read when it is placed."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[int, int, int, bytes]] = {}
+        self._bytes = 0
+
+    def add(self, key: int, run: int, retries: int, flags: int, spec: bytes) -> None:
+        """Remember a task, if there is room."""
+        if self._bytes + len(spec) <= SPEC_CACHE_BYTES and key not in self._rows:
+            self._rows[key] = (run, retries, flags, spec)
+            self._bytes += len(spec)
+
+    def take(self, key: int) -> tuple[int, int, int, bytes] | None:
+        """(run, retries, flags, spec), and forget the task."""
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._bytes -= len(row[3])
+        return row
+
+
+def first_due(memory: Memory) -> int | None:
+    """When the next timer is due."""
+    return memory.timers[0][0] if memory.timers else None
+
+
+def pop_due(memory: Memory, now_us: int) -> list[tuple[str, int]]:
+    """(kind, key) of every timer that is due, removed."""
+    due: list[tuple[str, int]] = []
+    while memory.timers and memory.timers[0][0] <= now_us:
+        _, kind, key = heapq.heappop(memory.timers)
+        due.append((kind, key))
+    return due
+
+
+def pop_grace(memory: Memory, monotonic: float) -> list[int]:
+    """Keys of nodes whose grace has passed, removed."""
+    due: list[int] = []
+    while memory.grace_timers and memory.grace_timers[0][0] <= monotonic:
+        due.append(heapq.heappop(memory.grace_timers)[1])
+    return due
+
+
+Facts = dict[str, Any]

@@ -1,0 +1,232 @@
+"""What comes in from agents about themselves: hello, broken connections, start tasks, troubles."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from lote.domain.reconcile import reconcile
+from lote.server.fleet import (
+    SECRET_BYTES,
+    apply_deallocation,
+    lose_node,
+    remove_node,
+    request_agent,
+    requeue_all,
+)
+from lote.server.memory import FORGET, KEEP, Link, NodeState
+from lote.server.node_states import make_ready, move_node, show_eligible
+from lote.server.owner import Tx
+from lote.server.runs import begin, failure_text, let_go, requeue
+from lote.store import nodes as node_rows
+from lote.store.events import add_event
+from lote.wire.formats import format_timestamp
+from lote.wire.frames import AutoStorage, Hello, Kill, NodeTrouble, Setup, StartTaskReport
+
+# How a node whose agent has ended comes back to ``starting`` (or stays where it was).
+_TO_RESTART: dict[str, tuple[str, ...]] = {"creating": (), "starting": ()}
+
+
+def admit_node(tx: Tx, node_id: str, secret: str) -> int:
+    """The row key of the node that calls with its secret. Raises PermissionError."""
+    node = tx.memory.node_of_id(node_id)
+    digest = hashlib.sha256(secret.encode()).digest()
+    if node is None or node.is_lost or node.is_going or digest != node.secret_digest:
+        raise PermissionError("unknown node, or its secret is no longer good")
+    return node.key
+
+
+def connect_node(
+    tx: Tx,
+    node_key: int,
+    link: Link,
+    hello: Hello,
+    account: tuple[str, str],
+    auto: AutoStorage | None,
+) -> None:
+    """An agent said hello on a new connection. ``account``: name and URL for tasks."""
+    memory = tx.memory
+    node = memory.nodes.get(node_key)
+    if node is None or node.is_lost or node.is_going:
+        tx.after.append(link.close)
+        return
+    old = memory.links.get(node_key)
+    if old is not None and old is not link:
+        tx.after.append(old.close)
+    memory.links[node_key] = node.link = link
+    node.told_jobs.clear()
+    node.lost_at = None
+    pool = memory.pools[node.pool_key]
+    is_new_boot = node.boot != hello.boot
+    confirmed = _take_inventory(tx, node, hello)
+    if is_new_boot:
+        node.boot = hello.boot
+        node.start_task = None
+    is_due = pool.start_task is not None and node.start_task is None
+    node_rows.save_node(
+        tx.db,
+        node.key,
+        boot=hello.boot,
+        ip_address=hello.ip_address,
+        agent_version=hello.version,
+        operating_system=hello.operating_system,
+        seen_us=tx.now_us,
+        start_task=node.start_task,
+        **({"booted_us": tx.now_us, "errors": None} if is_new_boot else {}),
+    )
+    setup = Setup(
+        account_name=account[0],
+        account_url=account[1],
+        pool_id=pool.id,
+        is_dedicated=node.is_dedicated,
+        slots=pool.slots,
+        start_task=pool.start_task,
+        start_task_due=is_due,
+        auto_storage=auto,
+        confirmed=confirmed,
+    )
+    tx.send(node.key, setup)
+    for one in node.placed.values():
+        if one.doom != KEEP:
+            tx.send(node.key, Kill([(one.key, one.run)]))
+    if node.state == "leavingpool":
+        apply_deallocation(tx, node)
+    elif node.state != "offline":
+        make_ready(tx, node, pool)
+    pool.order_failures = 0
+    if node.replaces is not None and node.replaces in memory.nodes:
+        remove_node(tx, memory.nodes[node.replaces])
+    memory.dirty_nodes.add(node.key)
+    memory.touched_pools.add(pool.key)
+
+
+def _take_inventory(tx: Tx, node: NodeState, hello: Hello) -> list[tuple[int, int]]:
+    """Compare what the node should have with what it has; what it lacks is run again."""
+    wanted = {one.key: one.run for one in node.placed.values()}
+    confirmed, missing = reconcile(wanted, [(one.key, one.run) for one in hello.held])
+    for key in missing:
+        one = node.placed[key]
+        let_go(tx, node, one)
+        if one.doom != FORGET:
+            requeue(tx, one)
+    begun = {one.key for one in hello.held if one.phase > 0}
+    for key, _ in confirmed:
+        if key in begun:
+            begin(tx, node.placed[key])
+    return confirmed
+
+
+def disconnect_node(tx: Tx, node_key: int, link: Link) -> None:
+    """A connection broke. The node has its grace to call again."""
+    memory = tx.memory
+    if memory.links.get(node_key) is not link:
+        return
+    del memory.links[node_key]
+    node = memory.nodes.get(node_key)
+    if node is None:
+        return
+    node.link = None
+    await_node(tx, node)
+    if node.state == "leavingpool":
+        show_eligible(tx, node)
+        memory.dirty_nodes.add(node.key)
+    elif node.state not in ("creating", "unusable", "unknown"):
+        move_node(tx, node, "lose_contact")
+
+
+def await_node(tx: Tx, node: NodeState) -> None:
+    """Give a node its grace to call."""
+    node.lost_at = tx.world.monotonic() + tx.settings.node_grace_s
+    tx.memory.grace_timers.append((node.lost_at, node.key))
+    tx.memory.grace_timers.sort()
+
+
+def grace_over(tx: Tx, node_key: int) -> None:
+    """A node's grace may be over: then it is lost."""
+    node = tx.memory.nodes.get(node_key)
+    if node is None or node.lost_at is None or tx.world.monotonic() < node.lost_at:
+        return
+    lose_node(tx, node, f"No contact for {tx.settings.node_grace_s:g} seconds.")
+
+
+def take_node_entry(tx: Tx, node: NodeState, entry: StartTaskReport | NodeTrouble) -> None:
+    """An agent reports on its start task or on its troubles."""
+    if isinstance(entry, StartTaskReport):
+        node.start_task = start_task_info(tx, entry)
+        node_rows.save_node(tx.db, node.key, start_task=node.start_task)
+        if node.state in ("starting", "waitingforstarttask"):
+            make_ready(tx, node, tx.memory.pools[node.pool_key])
+        return
+    errors = [
+        {
+            "code": one.code,
+            "message": one.message,
+            "errorDetails": [{"name": name, "value": value} for name, value in one.details],
+        }
+        for one in entry.errors
+    ]
+    text = msgspec.json.encode(errors).decode() if errors else None
+    node_rows.save_node(tx.db, node.key, errors=text)
+    node.has_trouble = bool(errors)
+    if errors and node.state in ("idle", "running", "starting", "waitingforstarttask"):
+        add_event(tx.db, tx.now_us, "node_trouble", node.id, entry.errors[0].code)
+        move_node(tx, node, "break")
+    elif not errors and node.state == "unusable" and not node.is_lost:
+        make_ready(tx, node, tx.memory.pools[node.pool_key])
+
+
+def start_task_info(tx: Tx, entry: StartTaskReport) -> str:
+    """The start task's report as the wire's startTaskInfo."""
+    shown: dict[str, object] = {
+        "state": entry.state,
+        "startTime": format_timestamp(tx.now_us - entry.start_age_us),
+        "retryCount": entry.retries,
+    }
+    if entry.end_age_us is not None:
+        shown["endTime"] = format_timestamp(tx.now_us - entry.end_age_us)
+    if entry.last_retry_age_us is not None:
+        shown["lastRetryTime"] = format_timestamp(tx.now_us - entry.last_retry_age_us)
+    if entry.exit_code is not None:
+        shown["exitCode"] = entry.exit_code
+    if entry.state == "completed":
+        shown["result"] = "failure" if entry.failure else "success"
+    if entry.failure:
+        shown["failureInfo"] = msgspec.json.decode(failure_text(entry.failure))
+    return msgspec.json.encode(shown).decode()
+
+
+def resume_nodes(tx: Tx, engine: str, alive: set[str]) -> None:
+    """After a start of the server: what the engine no longer has is started again.
+
+    A node whose agent ended while the server was away comes back under its own name, like a
+    machine that was rebooted; what it ran is run again.
+    """
+    memory = tx.memory
+    for node in list(memory.nodes.values()):
+        pool = memory.pools[node.pool_key]
+        if pool.engine != engine or node.id in alive or node.link is not None:
+            continue
+        if node.state == "leavingpool":
+            remove_node(tx, node)
+            continue
+        requeue_all(tx, node)
+        secret = tx.world.new_secret(SECRET_BYTES).hex()
+        node.secret_digest = hashlib.sha256(secret.encode()).digest()
+        node.lost_at = None
+        node.boot = node.start_task = None
+        node.is_lost = False
+        move_node(
+            tx,
+            node,
+            *_TO_RESTART.get(node.state, ("reboot", "restart")),
+            secret_digest=node.secret_digest,
+            boot=None,
+            start_task=None,
+            errors=None,
+        )
+        request_agent(tx, pool, node, secret)
+    for node in list(memory.nodes.values()):
+        if node.state == "leavingpool" and not node.placed:
+            memory.dirty_nodes.add(node.key)
+    memory.touched_pools.update(memory.pools)

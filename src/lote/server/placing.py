@@ -1,0 +1,155 @@
+"""Placing: ready tasks onto free slots, and the frames that tell the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from lote.scheduler.place import place
+from lote.scheduler.plan import Plan
+from lote.scheduler.ready import ReadyTask
+from lote.server.memory import JobState, Memory, NodeState, Placed
+from lote.server.owner import Tx
+from lote.store import tasks as task_rows
+from lote.store.records import HAS_AFFINITY, IS_MULTI_INSTANCE
+from lote.wire.frames import JobFacts, Revoke, Run, Runs
+
+RUNS_FRAME_BYTES = 4 << 20  # keeps one message well under the channel's limit
+
+
+def place_ready_tasks(tx: Tx) -> None:
+    """Give ready tasks of every pool that changed to its free slots."""
+    memory = tx.memory
+    while memory.dirty_pools:
+        pool_key = memory.dirty_pools.pop()
+        while True:
+            plan = place(memory.view, pool_key)
+            if plan:
+                _apply(tx, plan)
+            refilled = [refill(tx, job_key) for job_key in plan.starved]
+            if not any(refilled):
+                break
+
+
+def refill(tx: Tx, job_key: int) -> bool:
+    """Read more ready tasks of a job into its window; false when there are none."""
+    memory = tx.memory
+    job = memory.view.jobs[job_key]
+    head = job.head
+    after = head[-1].key if head else 0
+    limit = tx.settings.window_tasks
+    rows = task_rows.list_ready_tasks(tx.db, job_key, after, limit)
+    for row in rows:
+        memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)
+    memory.view.push_ready(
+        job_key, [ready_task(memory, row) for row in rows], more=len(rows) == limit
+    )
+    return bool(rows)
+
+
+def ready_task(memory: Memory, row: task_rows.ReadyRow) -> ReadyTask:
+    """A row as the scheduler sees it."""
+    return ReadyTask(
+        key=row.key,
+        slots=row.slots,
+        affinity=affinity_key(memory, row.spec) if row.flags & HAS_AFFINITY else 0,
+        single=not row.flags & IS_MULTI_INSTANCE,
+    )
+
+
+class _Affinity(msgspec.Struct, rename="camel"):
+    affinity_info: dict[str, Any] = {}
+
+
+_affinity = msgspec.json.Decoder(_Affinity)
+
+
+def affinity_key(memory: Memory, spec: bytes) -> int:
+    """Row key of the node that a task would like; 0 when it has gone."""
+    name = str(_affinity.decode(spec).affinity_info.get("affinityId", ""))
+    node = memory.node_of_id(name.removeprefix("TVM:"))
+    return node.key if node else 0
+
+
+def push_ready_rows(tx: Tx, job_key: int, keys: Sequence[int]) -> None:
+    """Tasks became ready that are not in the window: they join it where their keys belong."""
+    job = tx.memory.view.jobs.get(job_key)
+    if job is None or not keys:
+        return
+    memory = tx.memory
+    last = job.head[-1].key if job.more and job.ready_count else 0
+    for row in task_rows.get_ready_rows(tx.db, keys).values():
+        if job.more and row.key > last:
+            continue  # the window ends before it; it is read when the window moves there
+        if job.ready_count >= 2 * tx.settings.window_tasks:
+            job.more = True
+            continue
+        memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)
+        memory.view.push_front(job_key, ready_task(memory, row))
+    if job.pool_key:
+        memory.dirty_pools.add(job.pool_key)
+
+
+def _apply(tx: Tx, plan: Plan) -> None:
+    memory = tx.memory
+    rows = {one.task_key: memory.specs.take(one.task_key) for one in plan.assignments}
+    missing = [key for key, row in rows.items() if row is None]
+    if missing:
+        for key, found in task_rows.get_ready_rows(tx.db, missing).items():
+            rows[key] = (found.run, found.retries, found.flags, found.spec)
+    placed = task_rows.place_tasks(
+        tx.db, [(one.node_key, one.task_key) for one in plan.assignments]
+    )
+    if placed != len(plan.assignments):
+        raise RuntimeError(f"{len(plan.assignments)} tasks to place, {placed} rows were ready")
+    memory.view.apply(plan)
+    batches: dict[int, list[Run]] = {}
+    for one in plan.assignments:
+        row = rows[one.task_key]
+        if row is None:
+            raise RuntimeError(f"task {one.task_key} has no row")
+        run = row[0] + 1
+        node = memory.nodes[one.node_key]
+        job = memory.jobs[one.job_key]
+        record = Placed(one.task_key, one.job_key, node.key, run, one.slots, row[2], one.prefetched)
+        memory.placed[record.key] = node.placed[record.key] = record
+        job.placed += 1
+        if job.key not in node.told_jobs:
+            tell_job(tx, node, job)
+        batch = batches.setdefault(node.key, [])
+        batch.append(Run(one.task_key, run, one.job_key, row[1], row[3]))
+        memory.dirty_nodes.add(node.key)
+    for node_key, runs in batches.items():
+        for part in _by_size(runs):
+            tx.send(node_key, Runs(part))
+    for node_key, keys in _by_node(plan).items():
+        tx.send(node_key, Revoke([(key, memory.placed[key].run) for key in keys]))
+
+
+def tell_job(tx: Tx, node: NodeState, job: JobState) -> None:
+    """Tell a node what the tasks of a job share."""
+    node.told_jobs.add(job.key)
+    facts = JobFacts(job.key, job.id, job.directory, job.environment, job.retries_max)
+    tx.send(node.key, facts)
+
+
+def _by_node(plan: Plan) -> dict[int, list[int]]:
+    grouped: dict[int, list[int]] = {}
+    for one in plan.revocations:
+        grouped.setdefault(one.node_key, []).append(one.task_key)
+    return grouped
+
+
+def _by_size(runs: list[Run]) -> Iterable[list[Run]]:
+    part: list[Run] = []
+    size = 0
+    for run in runs:
+        if part and size + len(run.spec) > RUNS_FRAME_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(run)
+        size += len(run.spec)
+    if part:
+        yield part

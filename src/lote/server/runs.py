@@ -1,0 +1,180 @@
+"""A task's way through nodes: begun, ended, requeued, killed.
+
+Everything here runs in the owner thread within its transaction. What the end of a task does to its
+dependents and its job is gathered in ``memory.finished`` and followed when the transaction settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
+from lote.server.owner import Tx
+from lote.server.placing import push_ready_rows
+from lote.store import tasks as task_rows
+from lote.store.records import PLACED, RUNNING
+from lote.wire.frames import Failure, Kill, Revoke
+
+RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
+
+USER_ENDED = Failure("usererror", "TaskEnded", "The task was ended by a user request.")
+_encode = msgspec.json.Encoder().encode
+
+
+def failure_text(failure: Failure) -> str:
+    """A failure as the wire's failureInfo."""
+    shown: dict[str, object] = {
+        "category": failure.category,
+        "code": failure.code,
+        "message": failure.message,
+    }
+    if failure.details:
+        shown["details"] = [{"name": name, "value": value} for name, value in failure.details]
+    return _encode(shown).decode()
+
+
+def begin(tx: Tx, placed: Placed) -> None:
+    """A prefetched run has a slot now."""
+    if placed.is_prefetched:
+        placed.is_prefetched = False
+        tx.memory.view.begin(placed.node_key, placed.key)
+
+
+def let_go(tx: Tx, node: NodeState, placed: Placed) -> None:
+    """No process of the run is left: its slot is free."""
+    memory = tx.memory
+    del memory.placed[placed.key]
+    node.placed.pop(placed.key, None)
+    memory.view.release(placed.node_key, placed.job_key, placed.key, placed.slots)
+    memory.dirty_nodes.add(node.key)
+    memory.dirty_pools.add(node.pool_key)
+    job = memory.jobs.get(placed.job_key)
+    if job is not None:
+        job.placed -= 1
+        if job.state != "active":
+            memory.touched_jobs.add(job.key)
+
+
+def take_back(tx: Tx, node: NodeState, placed: Placed) -> None:
+    """An agent gave a run back before it began."""
+    let_go(tx, node, placed)
+    if placed.doom == FORGET:
+        return
+    task_rows.unplace_tasks(tx.db, [placed.key])
+    push_ready_rows(tx, placed.job_key, [placed.key])
+
+
+def count_end(tx: Tx, job: JobState, placed: Placed, is_success: bool) -> None:
+    """Move a placed task's count to succeeded or failed."""
+    move_count(tx, job, "running" if placed.is_running else "active", placed.slots, is_success)
+
+
+def move_count(tx: Tx, job: JobState, source: str, slots: int, is_success: bool) -> None:
+    """Move one task's count from active or running to succeeded or failed."""
+    counts: JobCount = job.counts
+    if source == "running":
+        counts.running -= 1
+        counts.running_slots -= slots
+    else:
+        counts.active -= 1
+        counts.active_slots -= slots
+    if is_success:
+        counts.succeeded += 1
+        counts.succeeded_slots += slots
+    else:
+        counts.failed += 1
+        counts.failed_slots += slots
+    tx.memory.dirty_counts.add(job.key)
+    if job.ends_when_complete and counts.is_all_complete:
+        tx.memory.touched_jobs.add(job.key)
+
+
+# -- requeue and kill -----------------------------------------------------------------------
+
+
+def requeue(tx: Tx, placed: Placed) -> None:
+    """A run that is over without an end of its own: its task is ready again."""
+    memory = tx.memory
+    job = memory.jobs.get(placed.job_key)
+    is_user = placed.doom == REQUEUE
+    if not is_user:
+        record = task_rows.get_task_by_key(tx.db, placed.key)
+        if record is not None and record.reruns >= RERUNS_MAX:
+            failure = Failure(
+                "usererror",
+                "MaxInternalRetryCountReached",
+                "The task was restarted too often after its nodes were lost.",
+            )
+            end_now(tx, placed, failure)
+            return
+    if placed.is_running or is_user:
+        task_rows.requeue_tasks(
+            tx.db,
+            [
+                (
+                    tx.now_us,
+                    int(is_user),
+                    int(not is_user),
+                    tx.now_us if is_user else None,
+                    placed.key,
+                )
+            ],
+        )
+    else:
+        task_rows.unplace_tasks(tx.db, [placed.key])
+    if job is not None and placed.is_running:
+        counts = job.counts
+        counts.running -= 1
+        counts.running_slots -= placed.slots
+        counts.active += 1
+        counts.active_slots += placed.slots
+        memory.dirty_counts.add(job.key)
+    push_ready_rows(tx, placed.job_key, [placed.key])
+
+
+def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
+    """Complete a placed task in the record at once; what its node still runs no longer counts."""
+    memory = tx.memory
+    start_us = placed.start_us
+    task_rows.end_tasks(
+        tx.db,
+        [
+            (
+                RUNNING if placed.is_running else PLACED,
+                start_us if start_us is not None else tx.now_us,
+                tx.now_us,
+                start_us,
+                tx.now_us,
+                None,
+                0,
+                failure_text(failure),
+                None,
+                None,
+                None,
+                placed.key,
+            )
+        ],
+    )
+    job = memory.jobs.get(placed.job_key)
+    if job is not None:
+        count_end(tx, job, placed, is_success=False)
+    if job is not None and (job.uses_dependencies or job.acts_on_failure):
+        memory.finished.append((placed.key, placed.job_key, None, failure))
+
+
+def kill(tx: Tx, placed: Placed, doom: int) -> None:
+    """Have a run killed; ``doom`` says what becomes of its task when it is over."""
+    placed.doom = doom
+    tx.send(placed.node_key, Kill([(placed.key, placed.run)]))
+
+
+def revoke_backlog(tx: Tx, runs: Iterable[Placed]) -> None:
+    """Ask for prefetched runs back."""
+    grouped: dict[int, list[tuple[int, int]]] = {}
+    for placed in runs:
+        if tx.memory.view.mark_revoked(placed.node_key, placed.key):
+            grouped.setdefault(placed.node_key, []).append((placed.key, placed.run))
+    for node_key, names in grouped.items():
+        tx.send(node_key, Revoke(names))

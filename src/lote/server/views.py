@@ -1,0 +1,369 @@
+"""How records look on the wire: one function a noun. Nothing here decides anything.
+
+Write-only members (passwords, keys) are left out and SAS signatures are blanked: what was stored
+for use is never shown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from lote.store.records import (
+    STATE_OF_PHASE,
+    JobCount,
+    JobRecord,
+    NodeRecord,
+    PoolRecord,
+    TaskRecord,
+)
+from lote.wire.formats import (
+    UNLIMITED_DURATION,
+    etag_of,
+    format_duration,
+    format_timestamp,
+    parse_duration,
+)
+
+Shown = dict[str, Any]
+
+WRITE_ONLY = frozenset(
+    {"password", "sshPrivateKey", "accountKey", "sasKey", "protectedSettings", "data"}
+)
+DEFAULT_IDENTITY: Shown = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+RETENTION_DEFAULT = "P7D"  # REST: task constraints
+
+_SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def without_secrets(value: Any) -> Any:
+    """The value with write-only members left out and SAS signatures blanked."""
+    if isinstance(value, dict):
+        return {k: without_secrets(v) for k, v in value.items() if k not in WRITE_ONLY}
+    if isinstance(value, list):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, str) and "sig=" in value.lower():
+        return _SIGNATURE.sub(r"\1REDACTED", value)
+    return value
+
+
+def view_pool(record: PoolRecord, base_url: str) -> Shown:
+    """A pool as the service shows it."""
+    spec = without_secrets(_decode(record.spec))
+    shown: Shown = {"id": record.id}
+    if "displayName" in spec:
+        shown["displayName"] = spec["displayName"]
+    shown |= _entity(f"{base_url}/pools/{record.id}", record.modified_us, record.created_us)
+    shown |= {
+        "state": record.state,
+        "stateTransitionTime": format_timestamp(record.state_us),
+        "allocationState": record.allocation_state,
+        "allocationStateTransitionTime": format_timestamp(record.allocation_us),
+        "vmSize": record.vm_size,
+        "resizeTimeout": format_duration(record.resize_timeout_s),
+        "currentDedicatedNodes": record.current_dedicated,
+        "targetDedicatedNodes": record.target_dedicated,
+        "currentLowPriorityNodes": record.current_low_priority,
+        "targetLowPriorityNodes": record.target_low_priority,
+        "enableAutoScale": bool(record.enable_auto_scale),
+        "enableInterNodeCommunication": bool(record.inter_node),
+        "taskSlotsPerNode": record.slots,
+        "taskSchedulingPolicy": {"nodeFillType": "spread"} | spec.get("taskSchedulingPolicy", {}),
+    }
+    if record.resize_errors and record.allocation_state == "steady":
+        shown["resizeErrors"] = msgspec.json.decode(record.resize_errors)
+    if record.enable_auto_scale:
+        shown["autoScaleFormula"] = spec.get("autoScaleFormula", "")
+        shown["autoScaleEvaluationInterval"] = _duration(
+            spec, "autoScaleEvaluationInterval", "PT15M"
+        )
+    if "virtualMachineConfiguration" in spec:
+        machine = spec["virtualMachineConfiguration"]
+        image = machine.get("imageReference", {})
+        if "publisher" in image:
+            image.setdefault("version", "latest")
+        shown["virtualMachineConfiguration"] = machine
+    if "networkConfiguration" in spec:
+        shown["networkConfiguration"] = {"dynamicVNetAssignmentScope": "none"} | spec[
+            "networkConfiguration"
+        ]
+    if "startTask" in spec:
+        shown["startTask"] = view_start_task(spec["startTask"])
+    for name in _POOL_ECHOED:
+        if spec.get(name):
+            shown[name] = spec[name]
+    return shown
+
+
+_POOL_ECHOED = (
+    "applicationPackageReferences",
+    "userAccounts",
+    "metadata",
+    "mountConfiguration",
+    "upgradePolicy",
+    "cloudServiceConfiguration",
+    "certificateReferences",
+    "applicationLicenses",
+    "targetNodeCommunicationMode",
+    "resourceTags",
+)
+
+
+def view_start_task(spec: Shown) -> Shown:
+    """A start task with its defaults filled in."""
+    return {
+        "userIdentity": DEFAULT_IDENTITY,
+        "maxTaskRetryCount": 0,
+        "waitForSuccess": True,
+    } | spec
+
+
+def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) -> Shown:
+    """A node as the service shows it. ``live``: runningTasksCount, runningTaskSlotsCount and, once
+    a task ran, recentTasks."""
+    url = f"{base_url}/pools/{record.pool_id}/nodes/{record.id}"
+    spec = _decode(pool.spec)
+    shown: Shown = {
+        "id": record.id,
+        "url": url,
+        "state": record.state,
+        "schedulingState": record.scheduling,
+        "stateTransitionTime": format_timestamp(record.state_us),
+    }
+    if record.booted_us:
+        shown["lastBootTime"] = format_timestamp(record.booted_us)
+    shown |= {
+        "allocationTime": format_timestamp(record.allocated_us),
+        "ipAddress": record.ip_address,
+        "affinityId": f"TVM:{record.id}",
+        "vmSize": pool.vm_size,
+        "totalTasksRun": record.tasks_run,
+        "totalTasksSucceeded": record.tasks_succeeded,
+        "runningTasksCount": 0,
+        "runningTaskSlotsCount": 0,
+        "isDedicated": bool(record.is_dedicated),
+        "endpointConfiguration": {"inboundEndpoints": []},
+    } | live
+    if "startTask" in spec:
+        shown["startTask"] = view_start_task(without_secrets(spec["startTask"]))
+        if record.start_task:
+            shown["startTaskInfo"] = msgspec.json.decode(record.start_task)
+    if record.errors:
+        shown["errors"] = msgspec.json.decode(record.errors)
+    if record.agent_version and record.seen_us:
+        shown["nodeAgentInfo"] = {
+            "version": record.agent_version,
+            "lastUpdateTime": format_timestamp(record.seen_us),
+        }
+    # The image is a label: the node runs the host's system, and this member says so.
+    image = spec.get("virtualMachineConfiguration", {}).get("imageReference")
+    machine: Shown = {}
+    if image:
+        machine["imageReference"] = {"version": "latest"} | image
+        if record.operating_system:
+            machine["imageReference"]["exactVersion"] = record.operating_system
+    shown["virtualMachineInfo"] = machine
+    return shown
+
+
+def view_job(record: JobRecord, base_url: str) -> Shown:
+    """A job as the service shows it."""
+    spec = without_secrets(_decode(record.spec))
+    shown: Shown = {"id": record.id}
+    if "displayName" in spec:
+        shown["displayName"] = spec["displayName"]
+    shown |= _entity(f"{base_url}/jobs/{record.id}", record.modified_us, record.created_us)
+    shown["state"] = record.state
+    shown["stateTransitionTime"] = format_timestamp(record.state_us)
+    if record.previous_state and record.previous_us is not None:
+        shown["previousState"] = record.previous_state
+        shown["previousStateTransitionTime"] = format_timestamp(record.previous_us)
+    constraints = spec.get("constraints", {})
+    shown |= {
+        "priority": record.priority,
+        "maxParallelTasks": spec.get("maxParallelTasks", -1),
+        "usesTaskDependencies": spec.get("usesTaskDependencies", False),
+        "allowTaskPreemption": spec.get("allowTaskPreemption", False),
+        "constraints": {
+            "maxWallClockTime": _duration(constraints, "maxWallClockTime", UNLIMITED_DURATION),
+            "maxTaskRetryCount": constraints.get("maxTaskRetryCount", 0),
+        },
+    }
+    for name, view in _SPECIAL_TASKS.items():
+        if name in spec:
+            shown[name] = view(spec[name])
+    for name in ("commonEnvironmentSettings", "networkConfiguration"):
+        if spec.get(name):
+            shown[name] = spec[name]
+    shown["poolInfo"] = spec["poolInfo"]
+    if spec.get("metadata"):
+        shown["metadata"] = spec["metadata"]
+    execution: Shown = {"startTime": format_timestamp(record.start_us)}
+    if record.end_us is not None:
+        execution["endTime"] = format_timestamp(record.end_us)
+    if record.pool_id:
+        execution["poolId"] = record.pool_id
+    if record.terminate_reason and record.state in ("completed", "terminating"):
+        execution["terminateReason"] = record.terminate_reason
+    shown["executionInfo"] = execution
+    shown["onAllTasksComplete"] = spec.get("onAllTasksComplete", "noaction")
+    shown["onTaskFailure"] = spec.get("onTaskFailure", "noaction")
+    return shown
+
+
+def _manager(spec: Shown) -> Shown:
+    return {
+        "requiredSlots": 1,
+        "userIdentity": DEFAULT_IDENTITY,
+        "runExclusive": True,
+        "allowLowPriorityNode": True,
+        "killJobOnCompletion": True,
+    } | _constrained(spec)
+
+
+def _preparation(spec: Shown) -> Shown:
+    return {
+        "id": "jobpreparation",
+        "userIdentity": DEFAULT_IDENTITY,
+        "waitForSuccess": True,
+        "rerunOnNodeRebootAfterSuccess": True,
+    } | _constrained(spec)
+
+
+def _release(spec: Shown) -> Shown:
+    return {
+        "id": "jobrelease",
+        "maxWallClockTime": "PT15M",
+        "retentionTime": RETENTION_DEFAULT,
+        "userIdentity": DEFAULT_IDENTITY,
+    } | spec
+
+
+_SPECIAL_TASKS = {
+    "jobManagerTask": _manager,
+    "jobPreparationTask": _preparation,
+    "jobReleaseTask": _release,
+}
+
+
+def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: str) -> Shown:
+    """A task as the service shows it. ``retries_default`` is the job's maxTaskRetryCount."""
+    spec = _decode(record.spec)
+    if b"sig=" in record.spec or b"password" in record.spec:
+        spec = without_secrets(spec)
+    shown: Shown = {"id": record.id}
+    if "displayName" in spec:
+        shown["displayName"] = spec["displayName"]
+    url = f"{base_url}/jobs/{job_id}/tasks/{record.id}"
+    shown |= _entity(url, record.modified_us, record.created_us)
+    shown["state"] = STATE_OF_PHASE[record.phase]
+    shown["stateTransitionTime"] = format_timestamp(record.state_us)
+    if record.previous_phase is not None and record.previous_us is not None:
+        shown["previousState"] = STATE_OF_PHASE[record.previous_phase]
+        shown["previousStateTransitionTime"] = format_timestamp(record.previous_us)
+    for name, value in spec.items():
+        if name not in _TASK_PLACED:
+            shown[name] = value
+    shown["userIdentity"] = spec.get("userIdentity", DEFAULT_IDENTITY)
+    shown["constraints"] = _task_constraints(spec.get("constraints", {}), retries_default)
+    shown["requiredSlots"] = record.slots
+    shown["executionInfo"] = _execution(record)
+    if record.node_id is not None and (record.phase >= 3 or record.start_us is not None):
+        shown["nodeInfo"] = _node_info(record, job_id, base_url)
+    return shown
+
+
+_TASK_PLACED = frozenset({"id", "displayName", "userIdentity", "constraints", "requiredSlots"})
+
+
+def _execution(record: TaskRecord) -> Shown:
+    shown: Shown = {}
+    if record.start_us is not None:
+        shown["startTime"] = format_timestamp(record.start_us)
+    if record.end_us is not None:
+        shown["endTime"] = format_timestamp(record.end_us)
+    if record.exit_code is not None:
+        shown["exitCode"] = record.exit_code
+    if record.failure:
+        shown["failureInfo"] = msgspec.json.decode(record.failure)
+    if record.result is not None:
+        shown["result"] = "success" if record.result else "failure"
+    shown["retryCount"] = record.retries
+    if record.last_retry_us is not None:
+        shown["lastRetryTime"] = format_timestamp(record.last_retry_us)
+    shown["requeueCount"] = record.requeues
+    if record.last_requeue_us is not None:
+        shown["lastRequeueTime"] = format_timestamp(record.last_requeue_us)
+    return shown
+
+
+def _node_info(record: TaskRecord, job_id: str, base_url: str) -> Shown:
+    node_url = f"{base_url}/pools/{record.node_pool_id}/nodes/{record.node_id}"
+    directory = task_directory(job_id, record.id)
+    return {
+        "affinityId": f"TVM:{record.node_id}",
+        "nodeUrl": node_url,
+        "poolId": record.node_pool_id,
+        "nodeId": record.node_id,
+        "taskRootDirectory": directory,
+        "taskRootDirectoryUrl": f"{node_url}/files/{directory}",
+    }
+
+
+def job_directory(job_id: str) -> str:
+    """Where a node keeps the tasks of a job, relative to its root directory."""
+    schedule, colon, name = job_id.partition(":")
+    return f"workitems/{schedule}/{name}" if colon else f"workitems/{job_id}/job-1"
+
+
+def task_directory(job_id: str, task_id: str) -> str:
+    """Where a node keeps a task, relative to its root directory."""
+    return f"{job_directory(job_id)}/{task_id}"
+
+
+def view_counts(count: JobCount) -> Shown:
+    """The answer to taskcounts, without its metadata member."""
+    return {
+        "taskCounts": {
+            "active": count.active,
+            "running": count.running,
+            "completed": count.succeeded + count.failed,
+            "succeeded": count.succeeded,
+            "failed": count.failed,
+        },
+        "taskSlotCounts": {
+            "active": count.active_slots,
+            "running": count.running_slots,
+            "completed": count.succeeded_slots + count.failed_slots,
+            "succeeded": count.succeeded_slots,
+            "failed": count.failed_slots,
+        },
+    }
+
+
+def _entity(url: str, modified_us: int, created_us: int) -> Shown:
+    return {
+        "url": url,
+        "eTag": etag_of(modified_us),
+        "lastModified": format_timestamp(modified_us),
+        "creationTime": format_timestamp(created_us),
+    }
+
+
+def _duration(spec: Shown, name: str, default: str) -> str:
+    return format_duration(parse_duration(spec[name])) if name in spec else default
+
+
+def _task_constraints(given: Shown, retries_default: int) -> Shown:
+    return {
+        "maxWallClockTime": _duration(given, "maxWallClockTime", UNLIMITED_DURATION),
+        "retentionTime": _duration(given, "retentionTime", RETENTION_DEFAULT),
+        "maxTaskRetryCount": given.get("maxTaskRetryCount", retries_default),
+    }
+
+
+def _constrained(spec: Shown) -> Shown:
+    return spec | {"constraints": _task_constraints(spec.get("constraints", {}), 0)}

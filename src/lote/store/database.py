@@ -1,0 +1,90 @@
+"""The SQLite database of one account: opening, migrating, transactions.
+
+One writer connection belongs to the owner thread; any number of read-only connections see what was
+committed. WAL with ``synchronous=FULL``: a commit that returned survives a crash of the machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+Connection = sqlite3.Connection
+DatabaseError = sqlite3.Error
+"""Whatever the database may raise; for those outside this room who must survive it."""
+
+MIGRATIONS: tuple[str, ...] = ("0001_first.sql",)
+"""Applied in order; the database's ``user_version`` counts those it has."""
+
+PAGE_CACHE_KIB = 32 * 1024
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer Lote."""
+
+
+def open_writer(path: Path) -> Connection:
+    """The read-write connection, migrated to the newest schema. For one thread at a time."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KIB}")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
+    connection.execute("PRAGMA journal_size_limit=67108864")
+    migrate(connection)
+    return connection
+
+
+def open_reader(path: Path) -> Connection:
+    """A read-only connection; it sees each commit as soon as that has returned."""
+    connection = sqlite3.connect(
+        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=30
+    )
+    connection.execute("PRAGMA query_only=1")
+    connection.execute("PRAGMA cache_size=-8192")
+    return connection
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, each step in a transaction of its own."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise SchemaTooNew(
+            f"The database has schema {version}; this Lote knows {len(MIGRATIONS)}. Use a newer one."
+        )
+    folder = resources.files("lote.store").joinpath("migrations")
+    for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
+        script = folder.joinpath(name).read_text()
+        connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """One transaction: committed at the end, rolled back on any exception."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def savepoint(connection: Connection) -> None:
+    """Mark the place to which ``undo`` returns."""
+    connection.execute("SAVEPOINT ask")
+
+
+def keep(connection: Connection) -> None:
+    """Keep what was done since the savepoint (still within the transaction)."""
+    connection.execute("RELEASE ask")
+
+
+def undo(connection: Connection) -> None:
+    """Take back what was done since the savepoint."""
+    connection.execute("ROLLBACK TO ask")
+    connection.execute("RELEASE ask")

@@ -1,0 +1,159 @@
+-- One database holds one account.
+
+CREATE TABLE fact (
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE pool (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL COLLATE NOCASE UNIQUE,
+  state TEXT NOT NULL,
+  state_us INTEGER NOT NULL,
+  allocation_state TEXT NOT NULL,
+  allocation_us INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  modified_us INTEGER NOT NULL,
+  vm_size TEXT NOT NULL,
+  engine TEXT NOT NULL,
+  slots INTEGER NOT NULL,
+  target_dedicated INTEGER NOT NULL,
+  target_low_priority INTEGER NOT NULL,
+  current_dedicated INTEGER NOT NULL DEFAULT 0,
+  current_low_priority INTEGER NOT NULL DEFAULT 0,
+  enable_auto_scale INTEGER NOT NULL DEFAULT 0,
+  inter_node INTEGER NOT NULL DEFAULT 0,
+  resize_started_us INTEGER,
+  resize_timeout_s REAL NOT NULL,
+  deallocation TEXT NOT NULL DEFAULT 'requeue',
+  resize_errors TEXT,
+  spec BLOB NOT NULL
+);
+
+CREATE TABLE node (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  pool_key INTEGER NOT NULL,
+  pool_id TEXT NOT NULL COLLATE NOCASE,
+  id TEXT NOT NULL COLLATE NOCASE UNIQUE,
+  state TEXT NOT NULL,
+  state_us INTEGER NOT NULL,
+  scheduling TEXT NOT NULL DEFAULT 'enabled',
+  is_dedicated INTEGER NOT NULL,
+  secret_digest BLOB NOT NULL,
+  allocated_us INTEGER NOT NULL,
+  booted_us INTEGER,
+  boot TEXT,
+  ip_address TEXT NOT NULL DEFAULT '127.0.0.1',
+  agent_version TEXT,
+  operating_system TEXT,
+  seen_us INTEGER,
+  tasks_run INTEGER NOT NULL DEFAULT 0,
+  tasks_succeeded INTEGER NOT NULL DEFAULT 0,
+  start_task TEXT,
+  errors TEXT,
+  replaces INTEGER,
+  deallocation TEXT,
+  gone_us INTEGER
+);
+CREATE INDEX node_of_pool ON node (pool_key, id) WHERE gone_us IS NULL;
+
+CREATE TABLE job (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL COLLATE NOCASE UNIQUE,
+  pool_id TEXT COLLATE NOCASE,
+  state TEXT NOT NULL,
+  state_us INTEGER NOT NULL,
+  previous_state TEXT,
+  previous_us INTEGER,
+  created_us INTEGER NOT NULL,
+  modified_us INTEGER NOT NULL,
+  start_us INTEGER NOT NULL,
+  end_us INTEGER,
+  priority INTEGER NOT NULL,
+  disable_option TEXT,
+  terminate_reason TEXT,
+  spec BLOB NOT NULL
+);
+CREATE INDEX job_of_pool ON job (pool_id);
+CREATE INDEX job_unsettled ON job (state) WHERE state NOT IN ('active', 'completed', 'disabled');
+
+CREATE TABLE job_count (
+  job_key INTEGER PRIMARY KEY,
+  active INTEGER NOT NULL DEFAULT 0,
+  running INTEGER NOT NULL DEFAULT 0,
+  succeeded INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  active_slots INTEGER NOT NULL DEFAULT 0,
+  running_slots INTEGER NOT NULL DEFAULT 0,
+  succeeded_slots INTEGER NOT NULL DEFAULT 0,
+  failed_slots INTEGER NOT NULL DEFAULT 0
+);
+
+-- phase: 0 blocked by dependencies, 1 ready, 2 placed on a node, 3 preparing, 4 running, 5 completed
+-- (0 to 2 are `active` on the wire). flags: see lote.store.records.
+CREATE TABLE task (
+  key INTEGER PRIMARY KEY,
+  job_key INTEGER NOT NULL,
+  id TEXT NOT NULL COLLATE NOCASE,
+  phase INTEGER NOT NULL,
+  flags INTEGER NOT NULL,
+  slots INTEGER NOT NULL,
+  waiting INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  modified_us INTEGER NOT NULL,
+  state_us INTEGER NOT NULL,
+  run INTEGER NOT NULL DEFAULT 0,
+  retries INTEGER NOT NULL DEFAULT 0,
+  requeues INTEGER NOT NULL DEFAULT 0,
+  reruns INTEGER NOT NULL DEFAULT 0,
+  node_key INTEGER,
+  previous_phase INTEGER,
+  previous_us INTEGER,
+  start_us INTEGER,
+  end_us INTEGER,
+  exit_code INTEGER,
+  result INTEGER,
+  failure TEXT,
+  last_retry_us INTEGER,
+  last_requeue_us INTEGER,
+  spans TEXT
+);
+CREATE UNIQUE INDEX task_by_id ON task (job_key, id);
+CREATE INDEX task_ready ON task (job_key, key) WHERE phase = 1;
+CREATE INDEX task_placed ON task (node_key) WHERE phase IN (2, 3, 4);
+
+CREATE TABLE task_spec (
+  key INTEGER PRIMARY KEY,
+  spec BLOB NOT NULL
+);
+
+CREATE TABLE dependency (
+  job_key INTEGER NOT NULL,
+  parent_id TEXT NOT NULL COLLATE NOCASE,
+  child_key INTEGER NOT NULL,
+  PRIMARY KEY (job_key, parent_id, child_key)
+) WITHOUT ROWID;
+CREATE INDEX dependency_of_child ON dependency (child_key);
+
+CREATE TABLE dependency_range (
+  job_key INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  child_key INTEGER NOT NULL
+);
+CREATE INDEX dependency_range_of_job ON dependency_range (job_key, first, last);
+CREATE INDEX dependency_range_of_child ON dependency_range (child_key);
+
+CREATE TABLE satisfied_number (
+  job_key INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  PRIMARY KEY (job_key, number)
+) WITHOUT ROWID;
+
+CREATE TABLE event (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_us INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  text TEXT NOT NULL
+);

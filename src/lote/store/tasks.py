@@ -1,0 +1,249 @@
+"""Rows of tasks: the hot path of the store. Statements work on many rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from lote.store.database import Connection
+from lote.store.records import COMPLETED, PLACED, READY, RUNNING, SATISFIES, TaskRecord
+
+KEY_BLOCK = 100_000  # task keys reserved at a time, so that a key is never used twice
+
+
+class NewTask(msgspec.Struct, array_like=True, gc=False):
+    """What ``add_tasks`` writes of one task."""
+
+    key: int
+    job_key: int
+    id: str
+    phase: int
+    flags: int
+    slots: int
+    waiting: int
+    created_us: int
+    spec: bytes
+
+
+class ReadyRow(msgspec.Struct, gc=False):
+    """A ready task as placement needs it."""
+
+    key: int
+    flags: int
+    slots: int
+    run: int
+    retries: int
+    spec: bytes
+
+
+class PlacedRow(msgspec.Struct, gc=False):
+    """A task that a node holds, as a restarted server needs it."""
+
+    key: int
+    job_key: int
+    node_key: int
+    phase: int
+    run: int
+    slots: int
+    flags: int
+    start_us: int | None
+
+
+_TASK = ", ".join(
+    "task." + name
+    for name in TaskRecord.__struct_fields__
+    if name not in ("node_id", "node_pool_id", "spec")
+)
+_FROM = (
+    f"SELECT {_TASK}, node.id, node.pool_id, task_spec.spec FROM task"
+    " JOIN task_spec ON task_spec.key = task.key LEFT JOIN node ON node.key = task.node_key"
+)
+_GET = f"{_FROM} WHERE task.job_key = ? AND task.id = ?"
+_BY_KEY = f"{_FROM} WHERE task.key = ?"
+_ADD = (
+    "INSERT INTO task (key, job_key, id, phase, flags, slots, waiting, created_us, modified_us,"
+    " state_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_key, id) DO NOTHING"
+)
+_ADD_SPEC = "INSERT INTO task_spec (key, spec) VALUES (?, ?)"
+_READY = (
+    "SELECT task.key, flags, slots, run, retries, spec FROM task"
+    " JOIN task_spec ON task_spec.key = task.key"
+    f" WHERE job_key = ? AND phase = {READY} AND task.key > ? ORDER BY task.key LIMIT ?"
+)
+_PLACE = f"UPDATE task SET phase = {PLACED}, node_key = ?, run = run + 1 WHERE key = ? AND phase = {READY}"
+_START = (
+    f"UPDATE task SET phase = {RUNNING}, previous_phase = {PLACED}, previous_us = state_us,"
+    f" state_us = ?, start_us = ? WHERE key = ? AND run = ? AND phase = {PLACED}"
+)
+_END = (
+    f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?, previous_us = ?, state_us = ?,"
+    " start_us = ?, end_us = ?, exit_code = ?, result = ?, failure = ?,"
+    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ? WHERE key = ?"
+)
+_REQUEUE = (
+    f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us, state_us = ?,"
+    " start_us = NULL, requeues = requeues + ?, reruns = reruns + ?,"
+    " last_requeue_us = coalesce(?, last_requeue_us) WHERE key = ?"
+)
+_UNPLACE = f"UPDATE task SET phase = {READY}, node_key = NULL WHERE key = ? AND phase = {PLACED}"
+_PLACED = (
+    "SELECT key, job_key, node_key, phase, run, slots, flags, start_us FROM task"
+    " WHERE phase IN (2, 3, 4) AND node_key IS NOT NULL ORDER BY key"
+)
+
+
+def reserve_task_keys(db: Connection) -> int:
+    """The first of ``KEY_BLOCK`` task keys that nobody had or will have."""
+    row = db.execute("SELECT value FROM fact WHERE name = 'next_task_key'").fetchone()
+    first = int(row[0]) if row else 1
+    db.execute(
+        "INSERT OR REPLACE INTO fact (name, value) VALUES ('next_task_key', ?)",
+        (first + KEY_BLOCK,),
+    )
+    return first
+
+
+def get_task(db: Connection, job_key: int, task_id: str) -> TaskRecord | None:
+    """The task of that id in the job, in any spelling of its letters."""
+    row = db.execute(_GET, (job_key, task_id)).fetchone()
+    return TaskRecord(*row) if row else None
+
+
+def get_task_by_key(db: Connection, key: int) -> TaskRecord | None:
+    """The task of that row key."""
+    row = db.execute(_BY_KEY, (key,)).fetchone()
+    return TaskRecord(*row) if row else None
+
+
+def get_tasks_by_key(db: Connection, keys: Sequence[int]) -> list[TaskRecord]:
+    """The tasks of these row keys that exist, in no order."""
+    wanted = ",".join(map(str, keys))
+    return [TaskRecord(*row) for row in db.execute(f"{_FROM} WHERE task.key IN ({wanted})")]
+
+
+def add_tasks(db: Connection, tasks: Sequence[NewTask]) -> set[int]:
+    """Insert tasks of one job; a taken id leaves its task out. Returns the keys that went in."""
+    cursor = db.executemany(
+        _ADD,
+        [
+            (t.key, t.job_key, t.id, t.phase, t.flags, t.slots, t.waiting) + (t.created_us,) * 3
+            for t in tasks
+        ],
+    )
+    added = {t.key for t in tasks}
+    if cursor.rowcount != len(tasks):
+        first, last = min(added), max(added)
+        rows = db.execute("SELECT key FROM task WHERE key BETWEEN ? AND ?", (first, last))
+        added &= {row[0] for row in rows}
+    db.executemany(_ADD_SPEC, [(t.key, t.spec) for t in tasks if t.key in added])
+    return added
+
+
+def list_ready_tasks(db: Connection, job_key: int, after_key: int, limit: int) -> list[ReadyRow]:
+    """Ready tasks of a job in creation order, those behind ``after_key``."""
+    return [ReadyRow(*row) for row in db.execute(_READY, (job_key, after_key, limit))]
+
+
+def get_ready_rows(db: Connection, keys: Sequence[int]) -> dict[int, ReadyRow]:
+    """What placement needs of these tasks, by key."""
+    wanted = ",".join(map(str, keys))
+    rows = db.execute(
+        "SELECT task.key, flags, slots, run, retries, spec FROM task"
+        f" JOIN task_spec ON task_spec.key = task.key WHERE task.key IN ({wanted})"
+    )
+    return {row[0]: ReadyRow(*row) for row in rows}
+
+
+def list_placed_tasks(db: Connection) -> list[PlacedRow]:
+    """Every task that a node holds."""
+    return [PlacedRow(*row) for row in db.execute(_PLACED)]
+
+
+def place_tasks(db: Connection, placements: Sequence[tuple[int, int]]) -> int:
+    """Give tasks to nodes, (node key, task key) each, and raise their runs. Returns how many."""
+    return db.executemany(_PLACE, placements).rowcount
+
+
+def start_tasks(db: Connection, starts: Iterable[tuple[int, int, int, int]]) -> None:
+    """(state_us, start_us, key, run) of runs whose work began."""
+    db.executemany(_START, starts)
+
+
+def end_tasks(db: Connection, ends: Iterable[tuple[object, ...]]) -> None:
+    """Complete tasks: (previous phase, previous_us, state_us, start_us, end_us, exit code, result,
+    failure, retries, last_retry_us, spans, key) each."""
+    db.executemany(_END, ends)
+
+
+def requeue_tasks(db: Connection, rows: Iterable[tuple[int, int, int, int | None, int]]) -> None:
+    """Back to ready: (state_us, requeues +, reruns +, last_requeue_us or None, key) each."""
+    db.executemany(_REQUEUE, rows)
+
+
+def unplace_tasks(db: Connection, keys: Iterable[int]) -> None:
+    """Tasks that a node gave back before they began: ready again, as if never placed."""
+    db.executemany(_UNPLACE, [(key,) for key in keys])
+
+
+def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_us: int) -> None:
+    """A completed task may run again: what its last run left is cleared."""
+    db.execute(
+        "UPDATE task SET phase = ?, previous_phase = phase, previous_us = state_us, state_us = ?,"
+        " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
+        " failure = NULL, retries = 0, last_retry_us = NULL, spans = NULL, node_key = NULL,"
+        f" flags = flags & ~{SATISFIES} WHERE key = ?",
+        (phase, now_us, modified_us, key),
+    )
+
+
+def save_task_spec(db: Connection, key: int, spec: bytes, modified_us: int) -> None:
+    """Replace what the user sent for a task."""
+    db.execute("UPDATE task_spec SET spec = ? WHERE key = ?", (spec, key))
+    db.execute("UPDATE task SET modified_us = ? WHERE key = ?", (modified_us, key))
+
+
+def touch_task(db: Connection, key: int, modified_us: int) -> None:
+    """Date a change the user made to a task."""
+    db.execute("UPDATE task SET modified_us = ? WHERE key = ?", (modified_us, key))
+
+
+def delete_task(db: Connection, key: int) -> None:
+    """Remove a task and what it waits for."""
+    delete_tasks(db, [key])
+
+
+def delete_tasks(db: Connection, keys: Sequence[int]) -> None:
+    """Remove tasks and what they wait for."""
+    rows = [(key,) for key in keys]
+    db.executemany("DELETE FROM dependency WHERE child_key = ?", rows)
+    db.executemany("DELETE FROM dependency_range WHERE child_key = ?", rows)
+    db.executemany("DELETE FROM task_spec WHERE key = ?", rows)
+    db.executemany("DELETE FROM task WHERE key = ?", rows)
+
+
+def delete_some_tasks(db: Connection, job_key: int, limit: int) -> int:
+    """Remove up to ``limit`` tasks of a job; returns how many went."""
+    keys = [
+        row[0]
+        for row in db.execute("SELECT key FROM task WHERE job_key = ? LIMIT ?", (job_key, limit))
+    ]
+    if keys:
+        delete_tasks(db, keys)
+    return len(keys)
+
+
+def list_unfinished_keys(db: Connection, job_key: int) -> list[int]:
+    """Row keys of a job's tasks that are not completed."""
+    rows = db.execute(
+        f"SELECT key FROM task WHERE job_key = ? AND phase <> {COMPLETED} ORDER BY key", (job_key,)
+    )
+    return [row[0] for row in rows]
+
+
+def recent_task_keys(db: Connection, node_key: int) -> list[int]:
+    """Row keys of the tasks the node holds now."""
+    rows = db.execute(
+        "SELECT key FROM task WHERE node_key = ? AND phase IN (2, 3, 4) ORDER BY key", (node_key,)
+    )
+    return [row[0] for row in rows]
