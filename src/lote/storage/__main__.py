@@ -1,0 +1,71 @@
+"""``python -m lote.storage``: the storage process of a server.
+
+Reads its settings, one line of JSON, from standard input; writes one line of JSON, its ports, to
+standard output when it listens. Ends on SIGTERM, when standard input ends, or with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from lote.storage.authentication import AccountKeys
+from lote.storage.main import Ports, Tls, serve_storage
+from lote.world import World
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def main() -> None:
+    """Serve as standard input says."""
+    die_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="storage: %(levelname)s %(message)s")
+    settings: dict[str, Any] = json.loads(sys.stdin.readline())
+    tls_port = settings.get("tls_port")
+    tls = None
+    if tls_port is not None:
+        tls = Tls(tls_port, settings["certificate"], settings["private_key"])
+    serve_storage(
+        Path(settings["folder"]),
+        settings["host"],
+        settings["port"],
+        {name: AccountKeys(*keys) for name, keys in settings["accounts"].items()},
+        World(),
+        tls=tls,
+        on_ready=announce,
+    )
+
+
+def announce(ports: Ports) -> None:
+    """Tell the parent the ports, and stop when it closes our standard input."""
+    print(json.dumps(ports._asdict()), flush=True)
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=wait_for_end, args=(loop,), daemon=True).start()
+
+
+def wait_for_end(loop: asyncio.AbstractEventLoop) -> None:
+    """Stop the server, as SIGTERM does, when standard input ends."""
+    while sys.stdin.buffer.read(4096):
+        continue
+    if not loop.is_closed():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, however that happens."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before we asked
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Blobs: their rows, and the contents those link to. Changes take a ``Tx``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, NamedTuple
+
+from lote.storage.conditions import Conditions
+from lote.storage.database import Tx
+from lote.storage.errors import Refused
+
+COLUMNS = "id, name, etag, created_us, modified_us, size, content, properties, metadata"
+LISTED_STATE = {False: " AND etag IS NOT NULL", True: ""}
+
+
+class Blob(NamedTuple):
+    """A blob's row. ``etag`` None: only staged blocks yet; ``content`` None: made of parts."""
+
+    id: int
+    name: bytes
+    etag: int | None
+    created_us: int
+    modified_us: int
+    size: int
+    content: int | None
+    properties: dict[str, str]
+    metadata: dict[str, str]
+
+
+class NewContent(NamedTuple):
+    """Bytes that are on the disk (``file``) or come with the row (``inline``)."""
+
+    size: int
+    file: str | None
+    inline: bytes | None
+
+
+class Target(NamedTuple):
+    """The blob a request is about: key of its container, name, what it may find there."""
+
+    container: int
+    name: bytes
+    conditions: Conditions
+    may_replace: bool = True
+
+    def check(self, old: Blob | None) -> None:
+        """Refuses: BlobAlreadyExists, ConditionNotMet, and a replacement without the right."""
+        etag = old.etag if old is not None else None
+        if etag is not None and self.conditions.creates_only:
+            raise Refused("BlobAlreadyExists")
+        self.conditions.check(etag, old.modified_us if old is not None else 0)
+        if etag is not None and not self.may_replace:
+            raise Refused("AuthorizationPermissionMismatch")
+
+
+def find_blob(connection: sqlite3.Connection, container: int, name: bytes) -> Blob | None:
+    """The blob's row, also when it has nothing but staged blocks."""
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name = ?", (container, name)
+    ).fetchone()
+    return blob_of_row(row) if row is not None else None
+
+
+def get_blob(connection: sqlite3.Connection, container: int, name: bytes) -> Blob:
+    """A committed blob. Refuses: BlobNotFound."""
+    found = find_blob(connection, container, name)
+    if found is None or found.etag is None:
+        raise Refused("BlobNotFound")
+    return found
+
+
+def list_blobs(
+    connection: sqlite3.Connection,
+    container: int,
+    start: bytes,
+    end: bytes | None,
+    count: int,
+    *,
+    uncommitted: bool,
+) -> list[Blob]:
+    """Blobs by name, from ``start`` on and before ``end`` (None: to the last)."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name >= ?"
+        f"{'' if end is None else ' AND name < ?'}{LISTED_STATE[uncommitted]}"
+        " ORDER BY name LIMIT ?",
+        (container, start, count) if end is None else (container, start, end, count),
+    )
+    return [blob_of_row(row) for row in rows]
+
+
+def put_blob(
+    tx: Tx,
+    target: Target,
+    new: NewContent,
+    properties: dict[str, str],
+    metadata: dict[str, str],
+) -> Blob:
+    """Write a whole blob over what is there; staged blocks of that name are dropped.
+
+    Refuses: what ``Target.check`` does.
+    """
+    old = find_blob(tx.connection, target.container, target.name)
+    target.check(old)
+    content = add_content(tx, new)
+    return save_blob(tx, target, old, new.size, content, properties, metadata)
+
+
+def save_blob(
+    tx: Tx,
+    target: Target,
+    old: Blob | None,
+    size: int,
+    content: int | None,
+    properties: dict[str, str],
+    metadata: dict[str, str],
+) -> Blob:
+    """Write the row of new content; what the old row linked to is released."""
+    etag = tx.new_etag()
+    texts = (json.dumps(properties), json.dumps(metadata))
+    if old is None:
+        values = (target.container, target.name, etag, tx.now_us, tx.now_us, size, content, *texts)
+        key = tx.execute(
+            "INSERT INTO blob (container, name, etag, created_us, modified_us, size, content,"
+            " properties, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        ).lastrowid
+        created_us = tx.now_us
+    else:
+        release_contents(tx, old)
+        key = old.id
+        created_us = old.created_us if old.etag is not None else tx.now_us
+        tx.execute(
+            "UPDATE blob SET etag = ?, created_us = ?, modified_us = ?, size = ?, content = ?,"
+            " properties = ?, metadata = ? WHERE id = ?",
+            (etag, created_us, tx.now_us, size, content, *texts, key),
+        )
+    return Blob(
+        int(key or 0),
+        target.name,
+        etag,
+        created_us,
+        tx.now_us,
+        size,
+        content,
+        properties,
+        metadata,
+    )
+
+
+def change_blob(
+    tx: Tx,
+    target: Target,
+    *,
+    properties: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Blob:
+    """Replace properties or metadata of a blob. Refuses: BlobNotFound, ConditionNotMet."""
+    old = get_blob(tx.connection, target.container, target.name)
+    target.conditions.check(old.etag, old.modified_us)
+    new = old._replace(
+        etag=tx.new_etag(),
+        modified_us=tx.now_us,
+        properties=old.properties if properties is None else properties,
+        metadata=old.metadata if metadata is None else metadata,
+    )
+    tx.execute(
+        "UPDATE blob SET etag = ?, modified_us = ?, properties = ?, metadata = ? WHERE id = ?",
+        (new.etag, new.modified_us, json.dumps(new.properties), json.dumps(new.metadata), new.id),
+    )
+    return new
+
+
+def delete_blob(tx: Tx, target: Target) -> None:
+    """Delete a blob and its staged blocks. Refuses: BlobNotFound, ConditionNotMet."""
+    old = get_blob(tx.connection, target.container, target.name)
+    target.conditions.check(old.etag, old.modified_us)
+    remove_blob(tx, old)
+
+
+def remove_blob(tx: Tx, old: Blob) -> None:
+    """Drop a blob's row and release all it links to."""
+    release_contents(tx, old)
+    tx.execute("DELETE FROM blob WHERE id = ?", (old.id,))
+
+
+def add_content(tx: Tx, new: NewContent) -> int:
+    """The row of new bytes, linked once."""
+    key = tx.execute(
+        "INSERT INTO content (size, file, bytes, links) VALUES (?, ?, ?, 1)",
+        (new.size, new.file, new.inline),
+    ).lastrowid
+    return int(key or 0)
+
+
+def release_contents(tx: Tx, old: Blob) -> None:
+    """Unlink a blob's content, parts and staged blocks."""
+    if old.content is not None:
+        release_whole(tx, old.content)
+    for table in ("part", "staged"):
+        rows = tx.execute(f"SELECT content FROM {table} WHERE blob = ?", (old.id,)).fetchall()
+        if rows:
+            tx.execute(f"DELETE FROM {table} WHERE blob = ?", (old.id,))
+            for (content,) in rows:
+                release_part(tx, content)
+
+
+def release_whole(tx: Tx, content: int) -> None:
+    """Unlink bytes that are a whole blob. They go at once: whoever reads them holds them already,
+    as a value or an open file."""
+    tx.execute("UPDATE content SET links = links - 1 WHERE id = ?", (content,))
+    gone = tx.execute(
+        "DELETE FROM content WHERE id = ? AND links = 0 RETURNING file", (content,)
+    ).fetchone()
+    if gone is not None and gone[0] is not None:
+        tx.unlink.append(gone[0])
+
+
+def release_part(tx: Tx, content: int) -> None:
+    """Unlink bytes that are a block. A download may be on its way to them, so chores remove them
+    when nobody reads the blob they were of."""
+    tx.execute("UPDATE content SET links = links - 1 WHERE id = ?", (content,))
+    tx.unused = True
+
+
+def blob_of_row(row: tuple[Any, ...]) -> Blob:
+    """A blob from ``COLUMNS``."""
+    key, name, etag, created_us, modified_us, size, content, properties, metadata = row
+    return Blob(
+        key,
+        name,
+        etag,
+        created_us,
+        modified_us,
+        size,
+        content,
+        json.loads(properties),
+        json.loads(metadata),
+    )

@@ -1,0 +1,180 @@
+"""One request, taken apart, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    MutableMapping,
+)
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import unquote, unquote_to_bytes
+
+from lote.storage.errors import Refused, invalid_query
+from lote.storage.operations import Level
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+METADATA_PREFIX = "x-ms-meta-"
+
+
+class Grant(NamedTuple):
+    """What a request's credentials allow: letters of a SAS, or everything (None).
+
+    ``overrides`` are answer headers that a SAS sets (rscc, rscd …).
+    """
+
+    letters: frozenset[str] | None
+    overrides: Mapping[str, str]
+
+    def allows(self, letters: str) -> bool:
+        """Whether one of the letters is granted."""
+        return self.letters is None or not self.letters.isdisjoint(letters)
+
+
+EVERYTHING = Grant(None, {})
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request. Header and query names are in lower case, values as sent (decoded).
+
+    ``metadata`` keeps the case of its names. ``blob`` is the name as UTF-8 bytes.
+    """
+
+    method: str
+    scheme: str
+    client_host: str
+    raw_path: str
+    account: str
+    container: str
+    blob: bytes
+    query: dict[str, str]
+    headers: dict[str, str]
+    metadata: dict[str, str]
+    receive: Receive
+    now_us: int
+    request_id: str
+    grant: Grant = EVERYTHING
+
+    @property
+    def level(self) -> Level:
+        """What the path names."""
+        if not self.container:
+            return "service"
+        return "blob" if self.blob else "container"
+
+    @property
+    def endpoint(self) -> str:
+        """The account's URL as the client sees it, with a slash at the end."""
+        return f"{self.scheme}://{self.headers.get('host', '')}/{self.account}/"
+
+    def content_length(self) -> int:
+        """The body's length in bytes. Refuses: MissingContentLengthHeader."""
+        text = self.headers.get("content-length")
+        if text is None or not text.isdigit():
+            raise Refused("MissingContentLengthHeader")
+        return int(text)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises ``ClientGone``."""
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            more = message.get("more_body", False)
+            if body := message.get("body", b""):
+                yield body
+
+    async def small_body(self, size_max: int) -> bytes:
+        """The whole body. Refuses: RequestBodyTooLarge."""
+        parts, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > size_max:
+                raise Refused("RequestBodyTooLarge")
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+@dataclass(slots=True)
+class Answer:
+    """A status, headers and a body: bytes, or chunks of ``length`` bytes together."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    chunks: AsyncGenerator[bytes, None] | None = None
+    length: int | None = None
+
+
+def parse_call(scope: Scope, receive: Receive, now_us: int, request_id: str) -> Call:
+    """Take an ASGI request apart. Refuses: InvalidUri for a path that is not UTF-8."""
+    raw_path = scope["raw_path"].decode("latin-1")
+    headers, metadata = _split_headers(scope["headers"])
+    account, _, rest = raw_path.lstrip("/").partition("/")
+    container, _, blob = rest.partition("/")
+    query = parse_query(scope["query_string"].decode("latin-1"))
+    if container and not blob and query.get("restype", "") not in ("container", "account"):
+        container, blob = "$root", container  # a blob of the root container is named without it
+    blob_name = unquote_to_bytes(blob)
+    if not _is_utf8(blob_name):
+        raise Refused("InvalidUri")
+    client = scope.get("client") or ("", 0)
+    return Call(
+        method=scope["method"],
+        scheme=scope["scheme"],
+        client_host=client[0],
+        raw_path=raw_path,
+        account=unquote(account),
+        container=unquote(container),
+        blob=blob_name,
+        query=query,
+        headers=headers,
+        metadata=metadata,
+        receive=receive,
+        now_us=now_us,
+        request_id=request_id,
+    )
+
+
+def _split_headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[str, str]]:
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip()
+        low = name.lower()
+        headers[low] = f"{headers[low]},{value}" if low in headers else value
+        if low.startswith(METADATA_PREFIX):
+            metadata[name[len(METADATA_PREFIX) :]] = headers[low]
+    return headers, metadata
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Query parameters, names in lower case, values decoded (``+`` is a plus)."""
+    query: dict[str, str] = {}
+    for pair in text.split("&") if text else ():
+        raw_name, _, raw_value = pair.partition("=")
+        name, value = unquote(raw_name).lower(), unquote(raw_value)
+        if name == "sig" and name in query:
+            raise invalid_query(name, "")
+        query[name] = f"{query[name]},{value}" if name in query else value
+    return query
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,130 @@
+"""Containers: their rows. Changes take a ``Tx``; queries take any connection."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lote.storage.conditions import NO_CONDITIONS, Conditions
+from lote.storage.database import Tx
+from lote.storage.errors import Refused
+
+COLUMNS = "id, name, etag, modified_us, metadata, policies"
+LAST_NAME = "~"  # sorts after every character a container's name may have
+
+
+class Policy(NamedTuple):
+    """A stored access policy; times as the client wrote them, "" where it gave none."""
+
+    id: str
+    start: str
+    expiry: str
+    permissions: str
+
+
+class Container(NamedTuple):
+    """A container's row."""
+
+    id: int
+    name: str
+    etag: int
+    modified_us: int
+    metadata: dict[str, str]
+    policies: tuple[Policy, ...]
+
+
+def find_container(connection: sqlite3.Connection, account: str, name: str) -> Container | None:
+    """The container of this name, if there is one."""
+    row = connection.execute(
+        f"SELECT {COLUMNS} FROM container WHERE account = ? AND name = ?", (account, name)
+    ).fetchone()
+    return _container(row) if row is not None else None
+
+
+def get_container(connection: sqlite3.Connection, account: str, name: str) -> Container:
+    """The container of this name. Refuses: ContainerNotFound."""
+    found = find_container(connection, account, name)
+    if found is None:
+        raise Refused("ContainerNotFound")
+    return found
+
+
+def get_container_id(connection: sqlite3.Connection, account: str, name: str) -> int:
+    """The key of a container's row, for those who need no more. Refuses: ContainerNotFound."""
+    row = connection.execute(
+        "SELECT id FROM container WHERE account = ? AND name = ?", (account, name)
+    ).fetchone()
+    if row is None:
+        raise Refused("ContainerNotFound")
+    return int(row[0])
+
+
+def list_containers(
+    connection: sqlite3.Connection, account: str, prefix: str, start: str, count: int
+) -> list[Container]:
+    """Containers by name, from ``start`` on."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM container WHERE account = ? AND name >= ? AND name < ?"
+        " ORDER BY name LIMIT ?",
+        (account, max(prefix, start), prefix + LAST_NAME, count),
+    )
+    return [_container(row) for row in rows]
+
+
+def add_container(tx: Tx, account: str, name: str, metadata: dict[str, str]) -> Container:
+    """Make a container. Refuses: ContainerAlreadyExists."""
+    if find_container(tx.connection, account, name) is not None:
+        raise Refused("ContainerAlreadyExists")
+    etag = tx.new_etag()
+    key = tx.execute(
+        "INSERT INTO container (account, name, etag, modified_us, metadata, policies)"
+        " VALUES (?, ?, ?, ?, ?, '[]')",
+        (account, name, etag, tx.now_us, json.dumps(metadata)),
+    ).lastrowid
+    return Container(int(key or 0), name, etag, tx.now_us, metadata, ())
+
+
+def change_container(
+    tx: Tx,
+    account: str,
+    name: str,
+    conditions: Conditions,
+    *,
+    metadata: dict[str, str] | None = None,
+    policies: Sequence[Policy] | None = None,
+) -> Container:
+    """Replace the metadata or the policies. Refuses: ContainerNotFound, ConditionNotMet."""
+    old = get_container(tx.connection, account, name)
+    conditions.check(old.etag, old.modified_us)
+    new = old._replace(
+        etag=tx.new_etag(),
+        modified_us=tx.now_us,
+        metadata=old.metadata if metadata is None else metadata,
+        policies=old.policies if policies is None else tuple(policies),
+    )
+    tx.execute(
+        "UPDATE container SET etag = ?, modified_us = ?, metadata = ?, policies = ? WHERE id = ?",
+        (new.etag, new.modified_us, json.dumps(new.metadata), json.dumps(new.policies), new.id),
+    )
+    return new
+
+
+def delete_container(
+    tx: Tx, account: str, name: str, conditions: Conditions = NO_CONDITIONS
+) -> None:
+    """Take a container out of its account at once; chores remove its blobs.
+
+    Refuses: ContainerNotFound, ConditionNotMet.
+    """
+    old = get_container(tx.connection, account, name)
+    conditions.check(old.etag, old.modified_us)
+    tx.execute("UPDATE container SET account = NULL WHERE id = ?", (old.id,))
+    tx.unused = True
+
+
+def _container(row: tuple[int, str, int, int, str, str]) -> Container:
+    key, name, etag, modified_us, metadata, policies = row
+    decoded = tuple(Policy(*policy) for policy in json.loads(policies))
+    return Container(key, name, etag, modified_us, json.loads(metadata), decoded)

@@ -1,0 +1,80 @@
+"""The SQLite file: how it is opened, and what one transaction of the writer offers."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lote.storage.times import TICKS_TO_1970
+
+SCHEMA_VERSION = 1
+CACHE_KIB = 8 * 1024
+BUSY_TIMEOUT_S = 10.0
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection for writing; makes the tables when the file is new.
+
+    Refuses (``RuntimeError``): a file of another version of the tables.
+    """
+    connection = _connect(str(path), uri=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        schema = resources.files("lote.storage").joinpath("schema.sql").read_text("utf-8")
+        connection.executescript(
+            f"BEGIN IMMEDIATE;{schema}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+        )
+    elif version != SCHEMA_VERSION:
+        raise RuntimeError(f"{path} has tables of version {version}, not {SCHEMA_VERSION}")
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for one thread."""
+    connection = _connect(f"file:{path}?mode=ro", uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        target, uri=uri, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    return connection
+
+
+class Tx:
+    """One transaction of the writer. ``now_us`` dates all that happens in it.
+
+    ``unlink`` collects content files that no row names any more; they go after the commit.
+    ``unused`` says that contents without links were left, for the writer's chores.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
+        self.connection = connection
+        self.now_us = now_us
+        self.unlink: list[str] = []
+        self.unused = False
+        self._last_etag: int | None = None
+
+    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self.connection.execute(sql, values)
+
+    def new_etag(self) -> int:
+        """An ETag that was never given before, even if the clock went back."""
+        if self._last_etag is None:
+            row = self.execute("SELECT last_etag FROM state").fetchone()
+            self._last_etag = int(row[0])
+        self._last_etag = max(self._last_etag + 1, TICKS_TO_1970 + self.now_us * 10)
+        return self._last_etag
+
+    def finish(self) -> None:
+        """Write down the last ETag; the last statement before the commit."""
+        if self._last_etag is not None:
+            self.execute("UPDATE state SET last_etag = ?", (self._last_etag,))

@@ -1,0 +1,98 @@
+"""All that is kept on the disk, in one hand: rows, content files, the threads that work them."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from lote.storage.chores import Chores, Pins, known_files
+from lote.storage.contents import Buffers, Contents
+from lote.storage.database import open_database
+from lote.storage.reader import Query, Reader
+from lote.storage.writer import Change, Writer
+from lote.world import World
+
+FILE_THREADS = 8
+BUFFERS_KEPT = 8
+TRANSFERS_MAX = 64  # large bodies at once; each holds up to two buffers
+
+T = TypeVar("T")
+
+
+class Depot:
+    """Rows and contents of a folder, which one process has at a time.
+
+    Refuses (``RuntimeError``) a folder that another process has.
+    """
+
+    def __init__(self, folder: Path, world: World) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = lock_folder(folder)
+        self._database = folder / "storage.sqlite"
+        connection = open_database(self._database)
+        connection.execute("UPDATE state SET starts = starts + 1")
+        start = int(connection.execute("SELECT starts FROM state").fetchone()[0])
+        self.contents = Contents(folder / "contents", world)
+        self.contents.prepare(start)
+        self.pins = Pins()
+        self.buffers = Buffers(BUFFERS_KEPT)
+        self.transfers = asyncio.Semaphore(TRANSFERS_MAX)
+        self.writer = Writer(connection, world, Chores(self.pins), self._unlink)
+        self._reader = Reader(self._database)
+        self._files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="storage-file")
+        self._sweeper = threading.Thread(target=self._sweep, name="storage-sweep", daemon=True)
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to write, and sweep what a crash left behind."""
+        self.writer.start()
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """Finish what waits and let the folder go."""
+        self._closing = True
+        self._sweeper.join()
+        self._files.shutdown()
+        self.writer.close()
+        self._reader.close()
+        os.close(self._lock)
+
+    async def read(self, query: Query[T]) -> T:
+        """Run a query on the last commit."""
+        return await self._reader.read(query)
+
+    async def write(self, change: Change[T]) -> T:
+        """Apply a change; it is on the disk when this returns."""
+        return await self.writer.apply(change)
+
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do file work in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._files, work)
+
+    def unpin(self, contents: Sequence[int]) -> None:
+        """A download is over: what it held may be removed."""
+        self.pins.remove(contents)
+        self.writer.tidy()
+
+    def _unlink(self, names: Sequence[str]) -> None:
+        self.contents.unlink(names)
+
+    def _sweep(self) -> None:
+        self.contents.sweep(lambda names: known_files(self._database, names))
+
+
+def lock_folder(folder: Path) -> int:
+    """Take the folder for this process; the kernel lets it go when the process ends."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RuntimeError(f"another process serves the storage folder {folder}") from None
+    return descriptor

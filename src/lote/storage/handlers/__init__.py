@@ -1,0 +1,1 @@
+"""One function per operation: takes a ``Call`` and the ``Endpoint``, gives an ``Answer``."""

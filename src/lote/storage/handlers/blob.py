@@ -1,0 +1,191 @@
+"""Operations on whole blobs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from base64 import b64encode
+from collections.abc import Callable
+
+from lote.storage import blob
+from lote.storage.call import Answer, Call
+from lote.storage.conditions import parse_conditions
+from lote.storage.container import get_container_id
+from lote.storage.database import Tx
+from lote.storage.endpoint import MIB, Endpoint
+from lote.storage.errors import Refused, invalid_header, missing_header
+from lote.storage.handlers.copying import copy_blob
+from lote.storage.headers import (
+    blob_headers,
+    parse_metadata,
+    parse_properties,
+    version_headers,
+    written_headers,
+)
+from lote.storage.incoming import received_body
+from lote.storage.names import check_blob_name
+from lote.storage.outgoing import Outgoing
+
+RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+RANGE_MD5_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5
+
+
+async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Put Blob, for block blobs; Copy Blob looks the same but for a header."""
+    check_blob_name(call.blob.decode())
+    if "x-ms-copy-source" in call.headers:
+        return await copy_blob(call, endpoint)
+    kind = call.headers.get("x-ms-blob-type")
+    if kind is None:
+        raise missing_header("x-ms-blob-type")
+    if kind in ("PageBlob", "AppendBlob"):
+        raise Refused("NotImplemented", f"{kind} is not implemented by this endpoint.")
+    if kind != "BlockBlob":
+        raise invalid_header("x-ms-blob-type", kind)
+    properties, metadata = parse_properties(call, plain=True), parse_metadata(call)
+    target = target_of(call)
+    with_md5 = "content_md5" not in properties
+    limit = endpoint.limits.put_blob_bytes_max
+    async with received_body(call, endpoint.depot, limit, with_md5=with_md5) as received:
+        if received.md5:
+            properties.setdefault("content_md5", received.md5)
+
+        def change(tx: Tx) -> blob.Blob:
+            return blob.put_blob(tx, target(tx.connection), received.content, properties, metadata)
+
+        saved = await endpoint.depot.write(change)
+    headers = written_headers(saved)
+    if received.md5:
+        headers["Content-MD5"] = received.md5
+    return Answer(201, headers)
+
+
+async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Blob."""
+    wanted = parse_range(call.headers.get("x-ms-range") or call.headers.get("range"))
+    with_md5 = call.headers.get("x-ms-range-get-content-md5", "").lower() == "true"
+    if with_md5 and wanted is None:
+        raise missing_header("x-ms-range")
+    conditions = parse_conditions(call.headers)
+
+    def choose(found: blob.Blob) -> tuple[int, int]:
+        conditions.check(found.etag, found.modified_us, reading=True)
+        start, end = clip(wanted, found.size)
+        if with_md5 and end - start > RANGE_MD5_MAX_BYTES:
+            raise Refused("OutOfRangeInput")
+        return start, end
+
+    outgoing = await endpoint.sender.find(container_of(call), call.blob, choose)
+    headers = blob_headers(outgoing.blob, call.grant.overrides)
+    if wanted is not None:
+        size = outgoing.blob.size
+        headers["Content-Range"] = f"bytes {outgoing.start}-{outgoing.end - 1}/{size}"
+        if md5 := headers.pop("Content-MD5", ""):
+            headers["x-ms-blob-content-md5"] = md5
+    status = 200 if wanted is None else 206
+    if with_md5:
+        return await _with_md5(endpoint, outgoing, status, headers)
+    length = outgoing.end - outgoing.start
+    if outgoing.inline is not None:
+        return Answer(status, headers, outgoing.inline)
+    return Answer(status, headers, chunks=endpoint.sender.stream(outgoing), length=length)
+
+
+async def get_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Blob Properties."""
+    found = await _read(call, endpoint)
+    return Answer(200, blob_headers(found, call.grant.overrides), length=found.size)
+
+
+async def get_blob_metadata(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Blob Metadata."""
+    found = await _read(call, endpoint)
+    headers = {f"x-ms-meta-{name}": value for name, value in found.metadata.items()}
+    return Answer(200, headers | version_headers(found.etag, found.modified_us))
+
+
+async def set_blob_metadata(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Set Blob Metadata."""
+    metadata, target = parse_metadata(call), target_of(call)
+    changed = await endpoint.depot.write(
+        lambda tx: blob.change_blob(tx, target(tx.connection), metadata=metadata)
+    )
+    return Answer(200, written_headers(changed))
+
+
+async def set_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Set Blob Properties: those not given are cleared."""
+    properties, target = parse_properties(call), target_of(call)
+
+    def change(tx: Tx) -> blob.Blob:
+        found = target(tx.connection)
+        old = blob.get_blob(tx.connection, found.container, found.name).properties
+        kept = {name: old[name] for name in old if name == "tier" or name.startswith("copy_")}
+        return blob.change_blob(tx, found, properties=kept | properties)
+
+    changed = await endpoint.depot.write(change)
+    return Answer(200, version_headers(changed.etag, changed.modified_us))
+
+
+async def delete_blob(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Delete Blob."""
+    snapshots = call.headers.get("x-ms-delete-snapshots", "include")
+    if snapshots not in ("include", "only"):
+        raise invalid_header("x-ms-delete-snapshots", snapshots)
+    target = target_of(call)
+    if snapshots == "include":
+        await endpoint.depot.write(lambda tx: blob.delete_blob(tx, target(tx.connection)))
+    else:
+        await _read(call, endpoint)  # there are no snapshots, so nothing goes
+    return Answer(202, {"x-ms-delete-type-permanent": "true"})
+
+
+def parse_range(text: str | None) -> tuple[int, int | None] | None:
+    """First and last byte; None for no range, also for one in a form that the protocol lacks,
+    which is answered with the whole blob."""
+    match = RANGE.fullmatch(text.strip()) if text else None
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2]) if match[2] else None
+    return None if last is not None and last < first else (first, last)
+
+
+def clip(wanted: tuple[int, int | None] | None, size: int) -> tuple[int, int]:
+    """Start and end (exclusive) of a range in a blob. Refuses: InvalidRange behind its end."""
+    if wanted is None:
+        return 0, size
+    first, last = wanted
+    if first >= size:
+        raise Refused("InvalidRange", headers={"Content-Range": f"bytes */{size}"})
+    return first, size if last is None else min(last + 1, size)
+
+
+def container_of(call: Call) -> Callable[[sqlite3.Connection], int]:
+    """Finds the container that a request names."""
+    return lambda connection: get_container_id(connection, call.account, call.container)
+
+
+def target_of(call: Call) -> Callable[[sqlite3.Connection], blob.Target]:
+    """Finds what a request is to change; its conditions are checked where the change is made."""
+    conditions, may_replace = parse_conditions(call.headers), call.grant.allows("w")
+    find = container_of(call)
+    return lambda connection: blob.Target(find(connection), call.blob, conditions, may_replace)
+
+
+async def _read(call: Call, endpoint: Endpoint) -> blob.Blob:
+    conditions, container = parse_conditions(call.headers), container_of(call)
+    found = await endpoint.depot.read(
+        lambda connection: blob.get_blob(connection, container(connection), call.blob)
+    )
+    conditions.check(found.etag, found.modified_us, reading=True)
+    return found
+
+
+async def _with_md5(
+    endpoint: Endpoint, outgoing: Outgoing, status: int, headers: dict[str, str]
+) -> Answer:
+    body = b"".join([chunk async for chunk in endpoint.sender.stream(outgoing)])
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    headers["Content-MD5"] = b64encode(digest).decode()
+    return Answer(status, headers, body)

@@ -1,0 +1,123 @@
+"""Operations on containers."""
+
+from __future__ import annotations
+
+from lote.storage import container
+from lote.storage.call import Answer, Call
+from lote.storage.conditions import parse_conditions
+from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
+from lote.storage.endpoint import Endpoint
+from lote.storage.errors import Refused, unsupported_header
+from lote.storage.headers import container_headers, parse_metadata, version_headers
+from lote.storage.names import check_container_name
+from lote.storage.times import parse_iso_time
+from lote.storage.xml import DECLARATION, element
+
+POLICIES_MAX = 5  # REST: Set Container ACL
+POLICY_ID_MAX = 64
+
+
+async def create_container(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Create Container."""
+    check_container_name(call.container)
+    _refuse_public_access(call)
+    metadata = parse_metadata(call)
+    made = await endpoint.depot.write(
+        lambda tx: container.add_container(tx, call.account, call.container, metadata)
+    )
+    return Answer(201, version_headers(made.etag, made.modified_us))
+
+
+async def get_container_properties(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Container Properties."""
+    return Answer(200, container_headers(await _read(call, endpoint)))
+
+
+async def get_container_metadata(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Container Metadata."""
+    return Answer(200, container_headers(await _read(call, endpoint)))
+
+
+async def set_container_metadata(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Set Container Metadata."""
+    metadata, conditions = parse_metadata(call), parse_conditions(call.headers)
+    changed = await endpoint.depot.write(
+        lambda tx: container.change_container(
+            tx, call.account, call.container, conditions, metadata=metadata
+        )
+    )
+    return Answer(200, version_headers(changed.etag, changed.modified_us))
+
+
+async def delete_container(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Delete Container."""
+    conditions = parse_conditions(call.headers)
+    await endpoint.depot.write(
+        lambda tx: container.delete_container(tx, call.account, call.container, conditions)
+    )
+    return Answer(202)
+
+
+async def get_container_acl(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Get Container ACL."""
+    found = await _read(call, endpoint)
+    rows = "".join(
+        f"<SignedIdentifier>{element('Id', policy.id)}<AccessPolicy>"
+        f"{element('Start', policy.start) if policy.start else ''}"
+        f"{element('Expiry', policy.expiry) if policy.expiry else ''}"
+        f"{element('Permission', policy.permissions) if policy.permissions else ''}"
+        "</AccessPolicy></SignedIdentifier>"
+        for policy in found.policies
+    )
+    body = f"{DECLARATION}<SignedIdentifiers>{rows}</SignedIdentifiers>"
+    headers = version_headers(found.etag, found.modified_us) | {"Content-Type": "application/xml"}
+    return Answer(200, headers, body.encode())
+
+
+async def set_container_acl(call: Call, endpoint: Endpoint) -> Answer:
+    """REST: Set Container ACL. Stored access policies only: there is no anonymous access."""
+    _refuse_public_access(call)
+    conditions = parse_conditions(call.headers)
+    policies = parse_policies(await call.small_body(DOCUMENT_MAX_BYTES))
+    changed = await endpoint.depot.write(
+        lambda tx: container.change_container(
+            tx, call.account, call.container, conditions, policies=policies
+        )
+    )
+    return Answer(200, version_headers(changed.etag, changed.modified_us))
+
+
+def parse_policies(body: bytes) -> list[container.Policy]:
+    """Stored access policies. Refuses: InvalidXmlDocument, InvalidXmlNodeValue, InvalidInput."""
+    if not body.strip():
+        return []
+    policies = []
+    for row in parse_xml(body).iterfind("SignedIdentifier"):
+        start, expiry = (row.findtext(f"AccessPolicy/{name}") or "" for name in ("Start", "Expiry"))
+        try:
+            for text in filter(None, (start, expiry)):
+                parse_iso_time(text)
+        except ValueError:
+            raise Refused("InvalidXmlNodeValue") from None
+        permissions = row.findtext("AccessPolicy/Permission") or ""
+        policies.append(container.Policy(row.findtext("Id") or "", start, expiry, permissions))
+    ids = {policy.id for policy in policies}
+    if len(ids) < len(policies) or not all(1 <= len(one) <= POLICY_ID_MAX for one in ids):
+        raise Refused("InvalidXmlDocument")
+    if len(policies) > POLICIES_MAX:
+        raise Refused("InvalidInput", f"At most {POLICIES_MAX} access policies are allowed.")
+    return policies
+
+
+async def _read(call: Call, endpoint: Endpoint) -> container.Container:
+    conditions = parse_conditions(call.headers)
+    found = await endpoint.depot.read(
+        lambda connection: container.get_container(connection, call.account, call.container)
+    )
+    conditions.check(found.etag, found.modified_us, reading=True)
+    return found
+
+
+def _refuse_public_access(call: Call) -> None:
+    if "x-ms-blob-public-access" in call.headers:
+        raise unsupported_header("x-ms-blob-public-access")

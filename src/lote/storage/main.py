@@ -1,0 +1,161 @@
+"""Serving the storage accounts over HTTP and HTTPS, in this process, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lote.storage.app import StorageApp
+from lote.storage.authentication import AccountKeys
+from lote.storage.endpoint import Limits
+from lote.world import World
+
+KEEP_ALIVE_S = 75
+BACKLOG = 1024
+STOP_GRACE_S = 3
+METADATA_PREFIX = b"x-ms-meta-"
+
+
+class Tls(NamedTuple):
+    """The HTTPS listener: its port (0: a free one) and PEM files."""
+
+    port: int
+    certificate: str
+    private_key: str
+
+
+class Ports(NamedTuple):
+    """Where the listeners are."""
+
+    port: int
+    tls_port: int | None
+
+
+class CaseKeepingProtocol(HttpToolsProtocol):
+    """Keeps the case of metadata names, which clients get back as they wrote them."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of a request."""
+        super().on_header(name, value)
+        if name[: len(METADATA_PREFIX)].lower() == METADATA_PREFIX:
+            self.headers[-1] = (METADATA_PREFIX + name[len(METADATA_PREFIX) :], value)
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to whoever started it and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None: there may be two servers, and signals are for both."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self._listening.set()
+
+
+def serve_storage(
+    folder: Path,
+    host: str,
+    port: int,
+    accounts: Mapping[str, AccountKeys],
+    world: World,
+    *,
+    tls: Tls | None = None,
+    limits: Limits | None = None,
+    on_ready: Callable[[Ports], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Runs its own event loop; for the main thread.
+
+    ``port`` 0 takes a free one. Refuses (``RuntimeError``) a folder that is being served,
+    ``OSError`` for a port that is taken.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(folder, host, port, accounts, world, tls, limits, on_ready))
+
+
+async def _serve(
+    folder: Path,
+    host: str,
+    port: int,
+    accounts: Mapping[str, AccountKeys],
+    world: World,
+    tls: Tls | None,
+    limits: Limits | None,
+    on_ready: Callable[[Ports], None],
+) -> None:
+    listeners = [(listen(host, port), _config(None))]
+    if tls is not None:
+        listeners.append((listen(host, tls.port), _config(tls)))
+    stop = asyncio.Event()
+    app = StorageApp(folder, accounts, world, limits)
+    try:
+        servers = []
+        for _, config in listeners:
+            config["app"] = app
+            servers.append(QuietServer(uvicorn.Config(**config), asyncio.Event()))
+        _stop_on_signals(stop)
+        serving = [
+            asyncio.ensure_future(server.serve(sockets=[sock]))
+            for server, (sock, _) in zip(servers, listeners, strict=True)
+        ]
+        for server in servers:
+            await server._listening.wait()
+        found = [sock.getsockname()[1] for sock, _ in listeners]
+        on_ready(Ports(found[0], found[1] if tls is not None else None))
+        await stop.wait()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+    finally:
+        app.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Refuses: ``OSError``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    return sock
+
+
+def _config(tls: Tls | None) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "http": CaseKeepingProtocol,
+        "loop": "none",
+        "ws": "none",
+        "lifespan": "off",
+        "interface": "asgi3",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "backlog": BACKLOG,
+        "timeout_keep_alive": KEEP_ALIVE_S,
+        "timeout_graceful_shutdown": STOP_GRACE_S,
+    }
+    if tls is not None:
+        config |= {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.private_key}
+    return config
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)

@@ -1,0 +1,126 @@
+"""The operations of the endpoint, one row each, and how a request finds its row.
+
+``permits``: letters of a shared access signature of which one is enough. ``resource``: the
+resource type an account SAS must allow (s service, c container, o object), and ``sas`` the
+resources of a service SAS under which the operation can be asked for. Rows without a handler
+answer 501. Source: REST "Operations on the account / containers / blobs", "Create a service SAS".
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from lote.storage.errors import Refused, invalid_query
+
+Level = Literal["service", "container", "blob"]
+
+
+class Operation(NamedTuple):
+    """A row: what a request looks like, and what right it needs."""
+
+    name: str
+    method: str
+    level: Level
+    restype: str = ""
+    comp: str = ""
+    permits: str = ""
+    resource: str = "o"
+    sas: str = "bc"
+    real: bool = True
+
+
+def _service(name: str, method: str, comp: str, permits: str, *, real: bool = True) -> Operation:
+    return Operation(name, method, "service", "service", comp, permits, "s", "", real)
+
+
+def _container(
+    name: str, method: str, comp: str, permits: str, *, sas: str = "", real: bool = True
+) -> Operation:
+    return Operation(name, method, "container", "container", comp, permits, "c", sas, real)
+
+
+def _blob(name: str, method: str, comp: str, permits: str, *, real: bool = True) -> Operation:
+    return Operation(name, method, "blob", "", comp, permits, "o", "bc", real)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("list_containers", "GET", "service", "", "list", "l", "s", ""),
+    _service("get_service_properties", "GET", "properties", "r"),
+    _service("set_service_properties", "PUT", "properties", "w", real=False),
+    _service("get_service_stats", "GET", "stats", "r", real=False),
+    _service("get_user_delegation_key", "POST", "userdelegationkey", "w", real=False),
+    Operation("find_blobs", "GET", "service", "", "blobs", "f", "s", "", real=False),
+    Operation("batch_service", "POST", "service", "", "batch", "d", "s", "", real=False),
+    Operation(
+        "get_account_information", "GET", "service", "account", "properties", "rwdlacup", "sco"
+    ),
+    Operation(
+        "get_account_information", "GET", "container", "account", "properties", "rwdlacup", "sco"
+    ),
+    Operation("get_account_information", "GET", "blob", "account", "properties", "rwdlacup", "sco"),
+    _container("create_container", "PUT", "", "cw"),
+    _container("get_container_properties", "GET", "", "r"),
+    _container("delete_container", "DELETE", "", "d"),
+    _container("get_container_metadata", "GET", "metadata", "r"),
+    _container("set_container_metadata", "PUT", "metadata", "w"),
+    _container("get_container_acl", "GET", "acl", ""),
+    _container("set_container_acl", "PUT", "acl", ""),
+    _container("list_blobs", "GET", "list", "l", sas="c"),
+    _container("lease_container", "PUT", "lease", "wd", real=False),
+    _container("restore_container", "PUT", "undelete", "w", real=False),
+    _container("rename_container", "PUT", "rename", "w", real=False),
+    _container("find_blobs_in_container", "GET", "blobs", "f", real=False),
+    _container("batch_container", "POST", "batch", "d", real=False),
+    _blob("put_blob", "PUT", "", "cw"),
+    _blob("get_blob", "GET", "", "r"),
+    _blob("get_blob_properties", "HEAD", "", "r"),
+    _blob("delete_blob", "DELETE", "", "d"),
+    _blob("set_blob_properties", "PUT", "properties", "w"),
+    _blob("get_blob_metadata", "GET", "metadata", "r"),
+    _blob("set_blob_metadata", "PUT", "metadata", "w"),
+    _blob("put_block", "PUT", "block", "cw"),
+    _blob("put_block_list", "PUT", "blocklist", "cw"),
+    _blob("get_block_list", "GET", "blocklist", "r"),
+    _blob("lease_blob", "PUT", "lease", "wd", real=False),
+    _blob("snapshot_blob", "PUT", "snapshot", "cw", real=False),
+    _blob("undelete_blob", "PUT", "undelete", "w", real=False),
+    _blob("set_blob_tier", "PUT", "tier", "w", real=False),
+    _blob("get_blob_tags", "GET", "tags", "t", real=False),
+    _blob("set_blob_tags", "PUT", "tags", "t", real=False),
+    _blob("set_blob_expiry", "PUT", "expiry", "w", real=False),
+    _blob("abort_copy", "PUT", "copy", "w", real=False),
+    _blob("append_block", "PUT", "appendblock", "a", real=False),
+    _blob("seal_append_blob", "PUT", "seal", "w", real=False),
+    _blob("put_page", "PUT", "page", "w", real=False),
+    _blob("get_page_ranges", "GET", "pagelist", "r", real=False),
+    _blob("copy_page_increment", "PUT", "incrementalcopy", "w", real=False),
+    _blob("query_blob", "POST", "query", "r", real=False),
+    _blob("set_immutability_policy", "PUT", "immutabilityPolicies", "i", real=False),
+    _blob("delete_immutability_policy", "DELETE", "immutabilityPolicies", "i", real=False),
+    _blob("set_legal_hold", "PUT", "legalhold", "i", real=False),
+)
+
+BY_REQUEST = {(row.method, row.level, row.restype, row.comp.lower()): row for row in OPERATIONS}
+RESOURCES = {(row.level, row.restype, row.comp.lower()) for row in OPERATIONS}
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"})
+
+
+def match_operation(method: str, level: Level, restype: str, comp: str) -> Operation:
+    """The row of a request. A HEAD request finds the GET row if it has none of its own.
+
+    Refuses: NotImplemented for rows not carried out, UnsupportedHttpVerb for a known resource
+    with another verb, InvalidQueryParameterValue for a comp or restype nobody knows.
+    """
+    key = (level, restype.lower(), comp.lower())
+    row = BY_REQUEST.get((method, *key))
+    if row is None and method == "HEAD":
+        row = BY_REQUEST.get(("GET", *key))
+    if row is not None and row.real:
+        return row
+    if row is not None:
+        raise Refused("NotImplemented", f"{row.name} is not implemented by this endpoint.")
+    if key in RESOURCES:
+        raise Refused("UnsupportedHttpVerb")
+    if comp:
+        raise invalid_query("comp", comp)
+    raise invalid_query("restype", restype)

@@ -1,0 +1,205 @@
+"""Contents on their way to a client: found in one look at the rows, then streamed.
+
+A blob that is replaced or deleted meanwhile is still sent whole: small ones are values already,
+a file is held open, and the parts of a blob made of blocks are pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple
+
+from lote.storage.blob import Blob, get_blob
+from lote.storage.block import Part, find_parts
+from lote.storage.contents import ALIGNMENT_BYTES, BUFFER_BYTES
+from lote.storage.depot import Depot
+from lote.storage.errors import Refused
+
+RETRIES_MAX = 5  # a blob can be replaced between the look at its row and at its content
+POPULAR_MAX = 512
+
+Range = Callable[[Blob], tuple[int, int]]
+
+
+class Outgoing(NamedTuple):
+    """A blob's row, the range asked for (``end`` exclusive), and where its bytes are."""
+
+    blob: Blob
+    start: int
+    end: int
+    inline: bytes | None
+    descriptor: int | None
+    parts: tuple[Part, ...]
+
+
+class Popular:
+    """Contents that were read lately. The first read goes past the page cache, as most uploads
+    are read once; from the second on it goes through it."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def was_read(self, name: str) -> bool:
+        """Whether the content was read before; notes that it is now."""
+        with self._lock:
+            known = name in self._seen
+            self._seen[name] = None
+            self._seen.move_to_end(name)
+            if len(self._seen) > POPULAR_MAX:
+                self._seen.popitem(last=False)
+            return known
+
+
+class Sender:
+    """Finds and streams contents."""
+
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+        self._popular = Popular()
+
+    async def find(
+        self, container: Callable[[sqlite3.Connection], int], name: bytes, wanted: Range
+    ) -> Outgoing:
+        """Look a blob up and hold the bytes of a range of it.
+
+        Refuses: BlobNotFound, and what ``container`` and ``wanted`` refuse.
+        """
+
+        def look(connection: sqlite3.Connection) -> Outgoing | None:
+            blob = get_blob(connection, container(connection), name)
+            start, end = wanted(blob)
+            if start >= end:
+                return Outgoing(blob, start, end, b"", None, ())
+            if blob.content is None:
+                return self._hold_parts(connection, blob, start, end)
+            return self._hold_whole(connection, blob, start, end)
+
+        for _ in range(RETRIES_MAX):
+            found = await self._depot.read(look)
+            if found is not None:
+                return found
+        raise Refused("ServerBusy", "The blob is being replaced again and again.")
+
+    def _hold_whole(
+        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int
+    ) -> Outgoing | None:
+        row = connection.execute(
+            "SELECT file, substr(bytes, ?, ?) FROM content WHERE id = ?",
+            (start + 1, end - start, blob.content),
+        ).fetchone()
+        if row is None:
+            return None
+        file, inline = row
+        if file is None:
+            return Outgoing(blob, start, end, inline, None, ())
+        try:
+            return Outgoing(blob, start, end, None, self._open(file), ())
+        except FileNotFoundError:
+            return None
+
+    def _hold_parts(
+        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int
+    ) -> Outgoing | None:
+        parts = find_parts(connection, blob.id, start, end)
+        self._depot.pins.add(part.content for part in parts)
+        row = connection.execute("SELECT etag FROM blob WHERE id = ?", (blob.id,)).fetchone()
+        if row is None or row[0] != blob.etag:  # pinned too late to be sure
+            self._depot.unpin([part.content for part in parts])
+            return None
+        return Outgoing(blob, start, end, None, None, tuple(parts))
+
+    def _open(self, name: str) -> int:
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        path = self._depot.contents.path(name)
+        if self._popular.was_read(name):
+            return os.open(path, flags)
+        try:
+            return os.open(path, flags | os.O_DIRECT)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without direct I/O
+            return os.open(path, flags)
+
+    async def stream(self, outgoing: Outgoing) -> AsyncGenerator[bytes, None]:
+        """The bytes, a chunk at a time; lets go of them at the end."""
+        try:
+            if outgoing.inline is not None:
+                yield outgoing.inline
+            elif outgoing.descriptor is not None:
+                async for chunk in self._file(outgoing.descriptor, outgoing.start, outgoing.end):
+                    yield chunk
+            for part in outgoing.parts:
+                async for chunk in self._part(part, outgoing.start, outgoing.end):
+                    yield chunk
+        finally:
+            self.release(outgoing)
+
+    def release(self, outgoing: Outgoing) -> None:
+        """Let go of what ``find`` held."""
+        if outgoing.descriptor is not None:
+            os.close(outgoing.descriptor)
+        if outgoing.parts:
+            self._depot.unpin([part.content for part in outgoing.parts])
+
+    async def _part(self, part: Part, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        first = max(start - part.start, 0)
+        last = min(end - part.start, part.size)
+        if part.file is None:
+            yield await self._depot.read(_inline(part.content, first, last))
+            return
+        name = part.file
+        descriptor = await self._depot.run(lambda: self._open(name))
+        try:
+            async for chunk in self._file(descriptor, first, last):
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    async def _file(self, descriptor: int, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """A stretch of a file; the next chunk is read while the last one is sent."""
+        reading = self._depot.run(self._read(descriptor, start, end))
+        try:
+            while True:
+                chunk = await reading
+                start += len(chunk)
+                if not chunk:
+                    raise OSError(f"a content file ended {end - start} bytes early")
+                if start < end:
+                    reading = self._depot.run(self._read(descriptor, start, end))
+                yield chunk
+                if start >= end:
+                    return
+        finally:
+            if not reading.done():
+                await asyncio.wait([reading])  # the thread still uses the descriptor
+
+    def _read(self, descriptor: int, start: int, end: int) -> Callable[[], bytes]:
+        return lambda: read_stretch(self._depot, descriptor, start, end)
+
+
+def read_stretch(depot: Depot, descriptor: int, start: int, end: int) -> bytes:
+    """Bytes from ``start``, at most a buffer of them; offset and memory aligned for direct I/O."""
+    aligned = start // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+    buffer = depot.buffers.take()
+    try:
+        size = os.preadv(descriptor, [buffer], aligned)
+        return buffer[start - aligned : min(size, end - aligned, BUFFER_BYTES)]
+    finally:
+        depot.buffers.give_back(buffer)
+
+
+def _inline(content: int, first: int, last: int) -> Callable[[sqlite3.Connection], bytes]:
+    def query(connection: sqlite3.Connection) -> bytes:
+        row = connection.execute(
+            "SELECT substr(bytes, ?, ?) FROM content WHERE id = ?",
+            (first + 1, last - first, content),
+        ).fetchone()
+        return bytes(row[0])
+
+    return query
