@@ -117,6 +117,12 @@ class FakeEngine:
             self._due_count += 1
             heapq.heappush(self._due, (due_us, self._due_count, act))
 
+    def count_running(self, node_id: str) -> int:
+        """How many runs are at work on a node; 0 for one that is not known."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+            return 0 if node is None else node.count_running()
+
     # -- interventions ----------------------------------------------------------------------
 
     def kill_node(self, node_id: str, why: str = "killed by the script") -> None:

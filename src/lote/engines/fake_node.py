@@ -118,6 +118,10 @@ class FakeNode:
         """Whether a channel is open."""
         return self._connection is not None
 
+    def count_running(self) -> int:
+        """How many runs are at work."""
+        return sum(run.phase == AT_WORK for run in self._runs.values())
+
     def new_channel(self) -> int:
         """The number of the connection that is being opened."""
         self._channel += 1
