@@ -82,7 +82,7 @@ def serve(
     )
     try:
         raise typer.Exit(serve_until_stopped(settings))
-    except FolderInUse as error:
+    except (FolderInUse, OSError) as error:
         raise fail(str(error)) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,13 @@ def test_no_test_sleeps():
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep":
                 guilty.append(shown(path, node.lineno))
     assert not guilty
+
+
+@pytest.mark.parametrize("path", [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").iterdir())])
+def test_scripts_can_be_started(path):
+    if path.suffix != ".py" and path.is_file():
+        assert path.stat().st_mode & 0o111, path
+        assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("pattern", ["*.py", "*.md", "*.toml", "*.txt", "*.sh", "*.json", "*.sql"])
