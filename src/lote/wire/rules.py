@@ -26,8 +26,9 @@ _VERSION_CHARS_MAX = 64  # REST: version of an application package
 
 _FILE_MODE = re.compile(r"(?:0o)?[0-7]{1,5}", re.ASCII)
 _FILE_MODE_MAX = 0o7777  # chmod(2): permission, set-id and sticky bits
-_WEB_URL = re.compile(r"https?://[^\s/?#@]+(?:[/?#]\S*)?", re.IGNORECASE)
+_WEB_URL = re.compile(r"https?://[^\s/?#@]++(?:[/?#]\S*+)?", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_SIMPLE_PATH = re.compile(r"[\w-][\w./-]*", re.ASCII)  # relative, and no way to write a drive
 _SEPARATORS = re.compile(r"[/\\]")
 # Where a leading variable of an output pattern points, as levels below the task's directory.
 _LEVEL_OF_VARIABLE = {"AZ_BATCH_TASK_DIR": 0, "AZ_BATCH_TASK_WORKING_DIR": 1}
@@ -153,7 +154,8 @@ def check_environment(name: str, settings: list[EnvironmentSetting] | None) -> N
 def check_resource_files(name: str, files: list[ResourceFile] | None) -> None:
     """Check every resource file of a list."""
     for index, file in enumerate(files or ()):
-        _check_resource_file(f"{name}[{index}].", file)
+        if not _is_plain_download(file):
+            _check_resource_file(f"{name}[{index}].", file)
 
 
 def check_user_identity(name: str, identity: UserIdentity | None) -> None:
@@ -197,6 +199,22 @@ def check_registries(name: str, registries: Iterable[ContainerRegistryReference]
         if registry.identity_reference is not None and registry.password is not None:
             reason = "Only one of password, identityReference may be given."
             raise invalid_property(name + ".identityReference", None, reason)
+
+
+def _is_plain_download(file: ResourceFile) -> bool:
+    """Whether a file is what nearly all are, one URL to one simple path; the others take longer."""
+    url, path = file.http_url, file.file_path
+    return (
+        url is not None
+        and path is not None
+        and file.storage_container_url is None
+        and file.auto_storage_container_name is None
+        and file.blob_prefix is None
+        and file.file_mode is None
+        and _SIMPLE_PATH.fullmatch(path) is not None
+        and ".." not in path
+        and _WEB_URL.fullmatch(url) is not None
+    )
 
 
 def _check_resource_file(prefix: str, file: ResourceFile) -> None:
