@@ -16,6 +16,7 @@ import marshal
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 # key, run, attempt, job base, task directory, command line, task's environment, user
 Order = tuple[int, int, int, int, bytes, str, list[tuple[str, str]], "User | None"]
@@ -42,7 +43,7 @@ QUEUE_MESSAGE_MAX_BYTES = 64 * 1024  # larger orders go by the link: a packet mu
 _LENGTH = struct.Struct("!I")
 
 
-def pack(message: object) -> bytes:
+def pack(message: tuple[Any, ...]) -> bytes:
     """A message of the link."""
     body = marshal.dumps(message)
     return _LENGTH.pack(len(body)) + body

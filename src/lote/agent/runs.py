@@ -188,7 +188,7 @@ class Runs:
         work.user_us += int(user_s * 1e6)
         work.kernel_us += int(kernel_s * 1e6)
         if trouble is not None:
-            self._fail(work, _launch_failure(trouble))
+            self._fail(work, launch_failure(trouble))
             return
         assert status is not None
         work.exit_code = os.waitstatus_to_exitcode(status)
@@ -440,7 +440,8 @@ class Runs:
         self._outbox.add_ending(Ending(run.key, run.run, now_s, now_s, None, trouble, run.retries))
 
 
-def _launch_failure(trouble: Trouble) -> Failure:
+def launch_failure(trouble: Trouble) -> Failure:
+    """The failure for what a spawner could not start."""
     code, text, subject = trouble
     name = "FilePath" if code in ("DiskFull", "ResourceDirectoryCreateFailed") else "Command"
     return failure(code, ("Message", text), (name, subject))

@@ -85,7 +85,7 @@ class Spawner:
             poll.register(self._signals, select.POLLIN)
         self._poll_free.register(queue, select.POLLIN)
 
-    def serve(self) -> None:
+    def serve(self) -> NoReturn:
         """Work until the talker is gone, then kill what runs."""
         link, signals = self._link.fileno(), self._signals
         while True:
@@ -96,9 +96,9 @@ class Spawner:
             for descriptor, _ in ready:
                 if descriptor == signals:
                     if not self._read_signals():
-                        return self._leave()
+                        self._leave()
                 elif descriptor == link and not self._read_link():
-                    return self._leave()
+                    self._leave()
             if self._doomed:
                 self._sweep_doomed()
             more = True
@@ -335,4 +335,3 @@ def run_spawner(link: socket.socket, queue: socket.socket, clock: Callable[[], f
     gc.freeze()
     gc.disable()  # nothing here is cyclic
     Spawner(link, queue, clock).serve()
-    os._exit(0)

@@ -1,17 +1,193 @@
-"""x"""
+"""The pool's start task on this node: run when the server says that it is due, beside the slots.
+
+Whether tasks wait for it, and what its failure means for the node, is the server's business.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Callable
+
+from lote.agent import orders
+from lote.agent import work as phases
+from lote.agent.environment import make_base
+from lote.agent.failures import exit_failure, failure
+from lote.agent.layout import START_TASK_DIRECTORY, Layout
+from lote.agent.links import Links
+from lote.agent.log import Log
+from lote.agent.orders import Ended, Note, Order
+from lote.agent.outbox import Outbox
+from lote.agent.runs import RETRIES_AT_ONCE, RETRY_PAUSE_S, launch_failure
+from lote.agent.task_spec import decode_task
+from lote.agent.transfers import Transfers
+from lote.agent.users import UnknownUser, Users
+from lote.agent.work import Work
+from lote.wire.frames import Failure, JobFacts, Run, Setup, StartTaskReport
+
+START_TASK_KEY = 0  # no task has this row key
+START_TASK_BASE = 0  # nor any job
+
+
+class StartTaskState:
+    """How far the start task is, as reported; moments in monotonic seconds."""
+
+    def __init__(
+        self,
+        start_s: float,
+        end_s: float | None = None,
+        exit_code: int | None = None,
+        failure: Failure | None = None,
+        retries: int = 0,
+        last_retry_s: float | None = None,
+    ) -> None:
+        self.start_s = start_s
+        self.end_s = end_s
+        self.exit_code = exit_code
+        self.failure = failure
+        self.retries = retries
+        self.last_retry_s = last_retry_s
+
+    def entry(self, now_s: float) -> StartTaskReport:
+        """The frame to send now."""
+
+        def age_us(stamp_s: float | None) -> int | None:
+            return None if stamp_s is None else max(0, int((now_s - stamp_s) * 1e6))
+
+        return StartTaskReport(
+            "running" if self.end_s is None else "completed",
+            max(0, int((now_s - self.start_s) * 1e6)),
+            age_us(self.end_s),
+            self.exit_code,
+            self.failure,
+            self.retries,
+            age_us(self.last_retry_s),
+        )
+
 
 class StartTask:
-    def __init__(self, *a):
-        pass
+    """Runs the start task at most once in this life of the agent."""
 
-    def set_up(self, *a):
-        pass
+    def __init__(
+        self,
+        layout: Layout,
+        links: Links,
+        outbox: Outbox,
+        users: Users,
+        transfers: Transfers,
+        log: Log,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._directory = f"{layout.root}/{START_TASK_DIRECTORY}"
+        self._links = links
+        self._outbox = outbox
+        self._users = users
+        self._transfers = transfers
+        self._log = log
+        self._clock = clock
+        self._on_change = on_change
+        self._work: Work | None = None
+        self._completed: StartTaskState | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, *a):
-        pass
+    def set_up(self, setup: Setup, service: dict[str, str]) -> None:
+        """Begin the start task if it is due; say again how it ended if the server asks again."""
+        if setup.start_task is None or not setup.start_task_due or self._work is not None:
+            return
+        if self._completed is not None:
+            self._outbox.add_urgent(self._completed)
+            return
+        spec = decode_task(setup.start_task)
+        run = Run(START_TASK_KEY, 0, 0, 0, setup.start_task)
+        job = JobFacts(
+            START_TASK_BASE, "", START_TASK_DIRECTORY, [], spec.max_task_retry_count or 0
+        )
+        work = self._work = Work(run, job, spec, self._directory)
+        self._links.set_base(START_TASK_BASE, make_base([], service, None))
+        try:
+            work.user = self._users.assign(spec.user_identity)
+        except UnknownUser as error:
+            work.start_s = self._clock()
+            self._complete(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
+            return
+        self._attempt(work)
 
-    def close(self):
-        pass
+    def close(self) -> None:
+        """Begin nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._work is not None and self._work.stop is not None:
+            self._work.stop.set()
+        self._work = None
+
+    def note(self, note: Note) -> None:
+        """What a spawner says of the start task."""
+        work = self._work
+        if work is None or note[0] != orders.ENDED or note[3] != work.attempt:
+            return
+        ended: Ended = note  # type: ignore[assignment]
+        _, _, _, _, _, end_s, status, _, _, trouble = ended
+        work.end_s = end_s
+        if trouble is not None:
+            self._complete(work, launch_failure(trouble))
+            return
+        assert status is not None
+        work.exit_code = os.waitstatus_to_exitcode(status)
+        if work.exit_code != 0 and work.may_retry():
+            self._retry(work)
+        else:
+            self._complete(work, exit_failure(work.exit_code))
+
+    def _attempt(self, work: Work) -> None:
+        self._timer = None
+        work.start_s = self._clock()
+        work.phase = phases.PREPARING
+        self._report(work)
+        if work.spec.resource_files:
+            self._transfers.download(work, self._downloaded)
+        else:
+            self._links.send_direct(self._order(work))
+        self._on_change()
+
+    def _downloaded(self, work: Work, trouble: Failure | None) -> None:
+        work.stop = None
+        if self._work is not work:
+            return
+        if trouble is not None:
+            self._complete(work, trouble)
+        else:
+            self._links.send_direct(self._order(work))
+        self._on_change()
+
+    def _retry(self, work: Work) -> None:
+        work.retries += 1
+        work.attempt += 1
+        work.last_retry_s = self._clock()
+        work.exit_code = work.end_s = None
+        pause_s = 0.0 if work.retries <= RETRIES_AT_ONCE else RETRY_PAUSE_S
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._attempt, work)
+
+    def _complete(self, work: Work, trouble: Failure | None) -> None:
+        work.end_s = work.end_s or self._clock()
+        work.failure = trouble
+        self._users.release(work.user)
+        self._completed = self._report(work)
+        self._work = None
+        code = trouble.code if trouble is not None else "none"
+        self._log.event("start_task_ended", exit_code=work.exit_code, failure=code)
+
+    def _report(self, work: Work) -> StartTaskState:
+        assert work.start_s is not None
+        state = StartTaskState(
+            work.start_s, work.end_s, work.exit_code, work.failure, work.retries, work.last_retry_s
+        )
+        self._outbox.add_urgent(state)
+        return state
+
+    def _order(self, work: Work) -> Order:
+        own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]
+        return (
+            START_TASK_KEY, work.run, work.attempt, START_TASK_BASE, os.fsencode(self._directory),
+            work.spec.command_line, own, work.user,
+        )  # fmt: skip

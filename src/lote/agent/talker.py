@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import ssl
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
@@ -35,6 +36,7 @@ from lote.agent.vitals import Vitals
 from lote.wire.frames import (
     PROTOCOL,
     Ack,
+    AgentFrame,
     Clean,
     Held,
     Hello,
@@ -79,7 +81,7 @@ class Talker:
         self._journal = Journal(layout.journal, world)
         self._links = Links(forked, self._take_notes, lambda: self._end(LOST_SPAWNER))
         users = Users(settings.task_uid_base)
-        self._transfers = Transfers(layout, users, settings.ca_file, log)
+        self._transfers = Transfers(layout, settings.ca_file, world.monotonic)
         self._keeper = Keeper(layout, world, log)
         self._runs = Runs(
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
@@ -131,7 +133,8 @@ class Talker:
     async def _wait_for_end(self, duties: list[asyncio.Task[None]]) -> str:
         """A duty never returns; if one fails, that is our bug and ends the agent loudly."""
         assert self._over is not None
-        await asyncio.wait([self._over, *duties], return_when=asyncio.FIRST_COMPLETED)
+        waited: list[asyncio.Future[Any]] = [self._over, *duties]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         for duty in duties:
             if duty.done() and not duty.cancelled():
                 duty.result()
@@ -186,7 +189,7 @@ class Talker:
 
     async def _converse(self, channel: ClientConnection) -> None:
         self._is_set_up = False
-        await channel.send(encode_frames([self._hello()]))
+        await channel.send(_message(self._hello()))
         self._channel = channel
         sender = asyncio.create_task(self._send_reports(channel))
         try:
@@ -263,6 +266,7 @@ class Talker:
             root=self._layout.root,
         )
         self._transfers.auto_storage = setup.auto_storage
+        self._transfers.service = self._service
         self._runs.set_up(setup.slots, self._service)
         self._start_task.set_up(setup, self._service)
 
@@ -315,7 +319,7 @@ class Talker:
                 continue
             report = self._outbox.next_report()
             if report is not None:
-                await channel.send(encode_frames([report]))
+                await channel.send(_message(report))
 
     async def _watch_vitals(self) -> None:
         while True:
@@ -325,7 +329,12 @@ class Talker:
             samples = self._vitals.look()
             self._after_change()
             if samples is not None and self._channel is not None and self._is_set_up:
-                await self._channel.send(encode_frames([samples]))
+                await self._channel.send(_message(samples))
+
+
+def _message(frame: AgentFrame) -> bytes:
+    frames: list[AgentFrame] = [frame]
+    return encode_frames(frames)
 
 
 def wait_for_spawners(pids: list[int]) -> None:

@@ -18,12 +18,12 @@ class _Member(msgspec.Struct, rename="camel", frozen=True, gc=False, kw_only=Tru
     """Base of the structs here: names as on the wire, unknown ones ignored."""
 
 
-class EnvironmentSetting(_Member):
+class EnvironmentSetting(_Member, frozen=True):
     name: str
     value: str | None = None
 
 
-class ResourceFile(_Member):
+class ResourceFile(_Member, frozen=True):
     """One source of input files; exactly one of the first three is given."""
 
     http_url: str | None = None
@@ -34,26 +34,26 @@ class ResourceFile(_Member):
     file_mode: str | None = None
 
 
-class UploadHeader(_Member):
+class UploadHeader(_Member, frozen=True):
     name: str
     value: str | None = None
 
 
-class ContainerDestination(_Member):
+class ContainerDestination(_Member, frozen=True):
     container_url: str
     path: str | None = None
     upload_headers: list[UploadHeader] | None = None
 
 
-class Destination(_Member):
+class Destination(_Member, frozen=True):
     container: ContainerDestination | None = None
 
 
-class UploadOptions(_Member):
+class UploadOptions(_Member, frozen=True):
     upload_condition: str = "taskcompletion"
 
 
-class OutputFile(_Member):
+class OutputFile(_Member, frozen=True):
     """Files of a task that go to a container when it is done."""
 
     file_pattern: str
@@ -61,23 +61,23 @@ class OutputFile(_Member):
     upload_options: UploadOptions = UploadOptions()
 
 
-class AutoUser(_Member):
+class AutoUser(_Member, frozen=True):
     scope: str | None = None
     elevation_level: str | None = None
 
 
-class UserIdentity(_Member):
+class UserIdentity(_Member, frozen=True):
     username: str | None = None
     auto_user: AutoUser | None = None
 
 
-class Constraints(_Member):
+class Constraints(_Member, frozen=True):
     max_wall_clock_time: str | None = None
     retention_time: str | None = None
     max_task_retry_count: int | None = None
 
 
-class TaskSpec(_Member):
+class TaskSpec(_Member, frozen=True):
     """A task as its agent sees it."""
 
     id: str = ""

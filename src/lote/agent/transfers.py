@@ -1,17 +1,30 @@
-"""Downloads and uploads of tasks, in a few threads beside the loop."""
+"""Downloads and uploads of tasks, in a few threads beside the loop.
+
+Two pools, so that a task's thread, which waits for its files, never takes a thread its files need.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
+from lote.agent.cache import Cache
+from lote.agent.environment import make_base, task_environment
+from lote.agent.failures import failure
+from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_input
+from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
-from lote.agent.log import Log
-from lote.agent.users import Users
+from lote.agent.outputs import UploadLog, is_wanted, upload_output
 from lote.agent.work import Work
+from lote.blobs.client import BlobClient
+from lote.blobs.failure import BlobStopped
 from lote.wire.frames import AutoStorage, Failure
 
-THREADS = 8
+FILES_AT_ONCE = 8
+TASKS_AT_ONCE = 8
 
 Done = Callable[[Work, Failure | None], None]
 
@@ -19,19 +32,111 @@ Done = Callable[[Work, Failure | None], None]
 class Transfers:
     """Moves files for runs; calls back on the loop with what went wrong, or None."""
 
-    def __init__(self, layout: Layout, users: Users, ca_file: str | None, log: Log) -> None:
+    def __init__(self, layout: Layout, ca_file: str | None, clock: Callable[[], float]) -> None:
         self.auto_storage: AutoStorage | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._ca_file = ca_file
+        self.service: dict[str, str] = {}  # the node's variables, which patterns may name
+        self._client = BlobClient(ca_file=ca_file)
+        self._cache = Cache(layout.cache, self._client, clock)
+        self._tasks = ThreadPoolExecutor(TASKS_AT_ONCE, "task")
+        self._files = ThreadPoolExecutor(FILES_AT_ONCE, "file")
 
     def download(self, work: Work, done: Done) -> None:
-        raise NotImplementedError
+        """Make a run's directory and bring its resource files into it."""
+        self._start(work, self._download, done)
 
     def upload(self, work: Work, done: Done) -> None:
-        raise NotImplementedError
+        """Send a run's output files whose conditions hold."""
+        self._start(work, self._upload, done)
 
     def wants_upload(self, work: Work) -> bool:
-        return False
+        """Whether anything is to be uploaded after this run's exit code."""
+        exit_code = work.exit_code
+        outputs = work.spec.output_files or []
+        return exit_code is not None and any(is_wanted(one, exit_code) for one in outputs)
 
     def close(self) -> None:
-        """nothing"""
+        """Wait for the threads; the transfers' stop events are set by now."""
+        self._tasks.shutdown(wait=True, cancel_futures=True)
+        self._files.shutdown(wait=True, cancel_futures=True)
+        self._client.close()
+
+    def _start(
+        self, work: Work, move: Callable[[Work, threading.Event], Failure | None], done: Done
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        stop = work.stop = threading.Event()
+
+        def finish(future: Future[Failure | None]) -> None:
+            if not future.cancelled() and not loop.is_closed():
+                loop.call_soon_threadsafe(report, future)
+
+        def report(future: Future[Failure | None]) -> None:
+            error = future.exception()
+            if error is None:
+                done(work, future.result())
+            elif isinstance(error, BlobStopped):
+                done(work, None)
+            else:
+                done(work, failure("Unknown", ("Message", f"{type(error).__name__}: {error}")))
+
+        self._tasks.submit(move, work, stop).add_done_callback(finish)
+
+    # -- in a thread ------------------------------------------------------------------------
+
+    def _download(self, work: Work, stop: threading.Event) -> Failure | None:
+        owner = work.user[:2] if work.user is not None else None
+        directory = os.fsencode(work.directory)
+        try:
+            working_directory = os.fsdecode(prepare_directory(directory, work.user))
+        except OSError as error:
+            text = error.strerror or str(error)
+            return failure("ResourceDirectoryCreateFailed", ("Message", text))
+        wanted = work.spec.resource_files or []
+        fetches: list[Future[None]] = []
+        try:
+            for one in expand_inputs(wanted, self.auto_storage, self._client, stop):
+                fetches.append(self._fetch(one, working_directory, owner, stop))  # noqa: PERF401
+            wait(fetches, return_when=FIRST_EXCEPTION)
+            for fetch in fetches:
+                if fetch.done():
+                    fetch.result()
+        except InputFailed as failed:
+            return failed.failure
+        finally:
+            for fetch in fetches:
+                fetch.cancel()
+            wait(fetches)
+        return None
+
+    def _fetch(
+        self,
+        wanted: Input,
+        working_directory: str,
+        owner: tuple[int, int] | None,
+        stop: threading.Event,
+    ) -> Future[None]:
+        return self._files.submit(fetch_input, wanted, working_directory, owner, self._cache, stop)
+
+    def _upload(self, work: Work, stop: threading.Event) -> Failure | None:
+        assert work.exit_code is not None
+        owner = work.user[:2] if work.user is not None else None
+        variables = self._variables(work)
+        trouble: Failure | None = None
+        log = UploadLog(work.directory, owner)
+        try:
+            for output in work.spec.output_files or []:
+                if is_wanted(output, work.exit_code):
+                    failed = upload_output(
+                        output, work.directory, variables, self._client, log, stop
+                    )
+                    trouble = trouble or failed
+        finally:
+            log.close()
+        return trouble
+
+    def _variables(self, work: Work) -> dict[str, str]:
+        directory = os.fsencode(work.directory)
+        base = make_base(work.job.environment, self.service, work.job.job_id)
+        own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]
+        found = task_environment(base, own, directory, directory + b"/wd", work.user, has_id=True)
+        return {os.fsdecode(name): os.fsdecode(value) for name, value in found.items()}

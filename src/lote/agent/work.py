@@ -31,9 +31,10 @@ class Work:
     """A run: what it is, where it stands and what it has cost so far."""
 
     __slots__ = (
-        "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure", "is_simple",
-        "job", "kernel_us", "key", "last_retry_s", "limit_s", "phase", "retries", "run", "run_us", "slots",
-        "spec", "start_s", "stop", "timer", "upload_us", "user", "user_us",
+        "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
+        "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "phase", "retries",
+        "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "upload_us", "user",
+        "user_us",
     )  # fmt: skip
 
     def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
