@@ -55,13 +55,20 @@ def order(node_id: str, slots: int = 2) -> NodeOrder:
 class LocalRig:
     """Agents that are processes of this machine."""
 
-    def __init__(self, board: Board, url: str, node_root: Path, command: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        url: str,
+        node_root: Path,
+        command: tuple[str, ...],
+        engine: LocalEngine | None = None,
+    ) -> None:
         self.board = board
         self.told: list[tuple[str, str]] = []
         self.node_root = node_root
         self._url = url
         self._command = command
-        self.engine = self._make_engine()
+        self.engine = engine or self._make_engine()
 
     def _make_engine(self) -> LocalEngine:
         engine = LocalEngine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +134,27 @@ class TestLocalEngineAlone(NodeSuite):
     def test_an_id_that_is_no_name_is_refused(self, rig: LocalRig, node_id: str):
         with pytest.raises(EngineError, match="not a node id"):
             rig.engine.start_nodes([order(node_id)])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run tasks as other users")
+def test_users_of_tasks_reach_nodes_of_a_private_folder(tmp_path: Path, board: Board):
+    tmp_path.chmod(0o700)
+    with serve_board(board) as url, tempfile.TemporaryDirectory() as system_root:
+        os.chmod(system_root, 0o755)
+        engine = LocalEngine(
+            tmp_path / "data" / "nodes",
+            lambda: url,
+            World(),
+            task_uid_base=64000,
+            system_root=Path(system_root),
+        )
+        rig = LocalRig(board, url, tmp_path / "data" / "nodes", REAL_COMMAND, engine)
+        start(rig, "one")
+        board.send_runs("one", {1: "/bin/sh -c 'test $(id -u) -ge 64000 && echo x > file'"})
+        rig.until(lambda: board.ended(1), "the run ends")
+        assert board.ended(1).exit_code == 0
+        assert (tmp_path / "data" / "nodes").is_symlink()
+        engine.close(leave_nodes=False)
 
 
 def test_an_agent_that_breaks_says_why(tmp_path: Path, board: Board):

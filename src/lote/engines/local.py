@@ -27,7 +27,7 @@ from lote.engines.agent_record import (
 from lote.engines.deathwatch import KILL_S_MAX, Deathwatch
 from lote.engines.local_node import LocalNode
 from lote.engines.node_folder import bound_output, make_folder, remove_folder
-from lote.engines.node_root import make_node_root
+from lote.engines.node_root import SYSTEM_ROOT, make_node_root
 from lote.engines.seam import EngineError, EngineNode, NodeOrder
 from lote.world import World
 
@@ -41,7 +41,8 @@ class LocalEngine:
 
     ``server_url`` is asked at each start. ``grace_s`` is how long an agent goes on without the
     server. ``task_uid_base`` lets tasks run as users of their own when the service is root.
-    ``environment`` and ``command`` are what the agents are started with.
+    ``environment`` and ``command`` are what the agents are started with. Where nodes live is told
+    in `make_node_root`.
 
     A node's secret goes to its agent through a pipe: it is on no command line, in no environment
     and on no disk. Nodes left by an earlier service are adopted by the first verb that is called,
@@ -63,6 +64,7 @@ class LocalEngine:
         environment: Mapping[str, str] = AGENT_ENVIRONMENT,
         command: Sequence[str] = AGENT_COMMAND,
         stop_grace_s: float = STOP_GRACE_S,
+        system_root: Path = SYSTEM_ROOT,
     ) -> None:
         self.watch: Callable[[str, str], None] = lambda node_id, why: None
         self._server_url = server_url
@@ -73,7 +75,9 @@ class LocalEngine:
         self._environment = dict(environment)
         self._command = tuple(command)
         self._stop_grace_s = stop_grace_s
-        self._root = make_node_root(node_root, shared=self._task_uid_base is not None)
+        self._root = make_node_root(
+            node_root, shared=self._task_uid_base is not None, system_root=system_root
+        )
         self._nodes: dict[str, LocalNode] = {}
         self._lock = threading.Lock()  # guards _nodes, _adopted, _closed and `asked` of nodes
         self._adopted = False

@@ -18,7 +18,7 @@ def make_node_root(node_root: Path, *, shared: bool, system_root: Path = SYSTEM_
     ``shared`` says that tasks run as other users than the service. Then every folder above must
     let others pass. If only the data folder (the parent of ``node_root``) does not, it is opened
     for passing, not for listing: what is secret in it has its own mode. If another one does not
-    (a home, a mode 0700 working folder), the nodes live in ``system_root/<12 hex of the SHA-256
+    (a home, a private working folder), the nodes live in ``system_root/<12 hex of the SHA-256
     of node_root>`` and ``node_root`` is a symbolic link to there.
 
     Refuses (EngineError): a folder that users of tasks can't reach and that holds something.
@@ -31,7 +31,7 @@ def make_node_root(node_root: Path, *, shared: bool, system_root: Path = SYSTEM_
         return node_root.resolve()
     node_root.parent.mkdir(parents=True, exist_ok=True)
     closed = _closed_above(node_root)
-    if closed == [node_root.parent.resolve()]:
+    if closed == [node_root.parent.resolve()] and closed != [Path.home()]:
         _open_for_passing(closed[0])
     elif closed:
         return _link_to_system_root(node_root, system_root, closed[0])

@@ -10,8 +10,8 @@ import msgspec
 from lote.engines.seam import NodeOrder
 from lote.wire.frames import Failure
 
-_SLEEP = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)")
-_EXIT = re.compile(r"\bexit\s+(\d+)")
+_SLEEP = re.compile(r"\bsleep\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)\b")
+_EXIT = re.compile(r"\bexit\s+([0-9]{1,9})\b")
 _COMMANDS_REMEMBERED_MAX = 10_000
 
 
