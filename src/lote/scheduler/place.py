@@ -5,11 +5,7 @@ The rules, in order:
 1. A higher job priority goes first. Jobs of equal priority take turns, a task each; in a pool
    with ``creation_order`` the older job goes first. Inside a job, older tasks go first.
 2. A task that fits nowhere now is skipped; younger and smaller ones may pass it.
-3. Starvation protection: the oldest task of a job, if it needs several slots and has been passed
-   by ``PASSES_MAX`` tasks of its own or lower priority, has a node kept for it, the roomiest that
-   is large enough. Until it is placed, nothing of its own or lower priority goes onto that node,
-   and the node's backlog is asked back. One task in a pool is protected at a time, the one whose
-   job goes first.
+3. A task that needs several slots is protected from being passed for ever: see ``protect.py``.
 4. ``max_parallel`` bounds what a job has placed, prefetched tasks included.
 5. Spread takes the node with most open slots, pack the one with fewest that fit; ties go to the
    lowest node key. A task's affinity beats the policy when that node has room.
@@ -21,9 +17,10 @@ Nothing here reads a clock, and nothing depends on the order in which nodes or j
 from __future__ import annotations
 
 from lote.scheduler import reasons
-from lote.scheduler.nouns import JobView, PoolView
+from lote.scheduler.nouns import PoolView
 from lote.scheduler.plan import Assignment, Collecting, LaneName, Plan, Reason, Revocation
 from lote.scheduler.prefetch import Prefetcher, is_settled
+from lote.scheduler.protect import Protection
 from lote.scheduler.ready import ReadyTask
 from lote.scheduler.revoke import find_revocations
 from lote.scheduler.scratch import Scratch
@@ -32,7 +29,7 @@ from lote.scheduler.view import View
 
 __all__ = ["Assignment", "Collecting", "LaneName", "Plan", "Reason", "Revocation", "place"]
 
-PASSES_MAX = 8  # ours: few enough to be fair, enough to keep slots busy that would stand empty
+LOOK_AHEAD_JOBS = 32  # ours: bounds the search for a job whose tasks may be prefetched
 
 
 def place(view: View, pool_key: int, limit: int = 10_000) -> Plan:
@@ -46,7 +43,7 @@ def place(view: View, pool_key: int, limit: int = 10_000) -> Plan:
     if pool is None:
         return Plan(pool_key)
     if is_settled(pool):
-        plan = Plan(pool_key, pool.collecting)
+        plan = Plan(pool_key)
         if pool.ranked:
             first = pool.tiers[-pool.ranked[0]].order[0][2]
             plan.reasons[first] = _BUSY
@@ -60,32 +57,38 @@ _BUSY = (reasons.ALL_SLOTS_BUSY,)
 class _Placing:
     """One call of ``place``."""
 
-    __slots__ = ("_hidden", "_kept_open", "_limit", "_plan", "_pool", "_runs", "_scratch", "_view")
+    __slots__ = (
+        "_ahead",
+        "_guard",
+        "_limit",
+        "_plan",
+        "_pool",
+        "_runs",
+        "_scratch",
+        "_view",
+        "_waiting",
+    )
 
     def __init__(self, view: View, pool: PoolView, limit: int) -> None:
         self._view = view
         self._pool = pool
         self._limit = limit
-        self._plan = Plan(pool.key, _still_collecting(view, pool))
+        self._plan = Plan(pool.key)
         self._scratch = Scratch(pool)
+        self._guard = Protection(view, pool, self._scratch)
         self._runs: list[TierRun] = []
-        self._hidden = 0  # the kept node, once the tier of its task is reached
-        self._kept_open = 0  # its open slots
+        self._ahead: Prefetcher | None = None  # once something may be prefetched
+        self._waiting: int | None = None  # the highest priority that is left waiting
 
     def run(self) -> Plan:
         plan = self._plan
-        complete = self._fill_open_slots()
-        if complete:
-            top = self._top_waiting()
-            if top is not None:
-                complete = self._prefetch(top)
-            if complete:
-                priority = None if top is None else top.tier.priority
-                plan.revocations = find_revocations(
-                    self._view, self._pool, self._scratch, plan.collecting, priority
-                )
+        if self._fill_open_slots() and self._prefetch_tiers():
+            plan.revocations = find_revocations(
+                self._view, self._pool, self._scratch, self._guard.collecting, self._waiting
+            )
         for run in self._runs:
             self._record(run)
+        plan.collecting = self._guard.collecting
         return plan
 
     # -- open slots -------------------------------------------------------------------------
@@ -95,13 +98,14 @@ class _Placing:
         for negated in self._pool.ranked:
             run = TierRun(self._pool, self._pool.tiers[-negated])
             self._runs.append(run)
-            self._keep_node(run)
+            self._place_protected(run)
+            self._guard.hide_below(-negated)
             if not self._fill_from(run):
                 return False
             if not self._scratch.mask:
                 break
-        # Lower tiers were not reached, but their turn would find the kept node hidden as well.
-        self._hide_kept()
+        # Whatever comes next is not for the kept node.
+        self._guard.hide()
         return True
 
     def _fill_from(self, run: TierRun) -> bool:
@@ -132,7 +136,7 @@ class _Placing:
                 cursor.advance()
                 return True
             if task.slots > 1 and task is waiting[0][1]:
-                self._note_blocked(turn, task)
+                self._guard.note_blocked(turn.job, task)
         return False
 
     def _fit(self, turn: JobTurn, task: ReadyTask) -> int:
@@ -155,80 +159,25 @@ class _Placing:
             Assignment(task.key, node_key, job.key, task.slots, prefetched)
         )
         turn.left -= 1
-        if self._plan.collecting is not None:
-            self._count_pass(job.priority, task)
+        self._guard.count_pass(job.priority, task.key, choose=not prefetched)
 
-    # -- starvation protection --------------------------------------------------------------
-
-    def _note_blocked(self, turn: JobTurn, task: ReadyTask) -> None:
-        """The oldest task of a job fits nowhere: it may be the one to protect."""
-        job, now = turn.job, self._plan.collecting
-        if now is not None:
-            if now.task_key == task.key:
-                return
-            if self._view.jobs[now.job_key].priority >= job.priority:
-                return
-        if not self._scratch.roomiest(task.slots, job.barred, task.dedicated_only):
-            return  # no node is large enough, so nothing is to be collected
-        self._show_kept()
-        self._plan.collecting = Collecting(task.key, job.key, task.slots, 0, 0)
-
-    def _count_pass(self, priority: int, task: ReadyTask) -> None:
-        """A task was placed while another waits for several slots."""
-        now = self._plan.collecting
-        if now is None:
+    def _place_protected(self, run: TierRun) -> None:
+        """At the tier of the protected task: place it if it fits the node kept for it now."""
+        guard, limit = self._guard, self._limit
+        job = guard.job
+        if job is None or job.priority != run.tier.priority or job.rank is None:
             return
-        if task.key == now.task_key:
-            self._show_kept()
-            self._plan.collecting = None
+        if not guard.fits_now or len(self._plan.assignments) >= limit:
             return
-        job = self._view.jobs[now.job_key]
-        if priority > job.priority or now.node_key:
-            return
-        now = now._replace(passed=now.passed + 1)
-        if now.passed >= PASSES_MAX:
-            head = job.window.find(now.task_key)
-            only = head is not None and head.dedicated_only
-            now = now._replace(node_key=self._scratch.roomiest(now.slots, job.barred, only))
-        self._plan.collecting = now
-        self._hide_kept()
-
-    def _keep_node(self, run: TierRun) -> None:
-        """At the tier of the protected task: place it if it fits its node now, else hide that."""
-        now = self._plan.collecting
-        if now is None or not now.node_key or self._hidden:
-            return
-        job = self._view.jobs[now.job_key]
-        if job.priority < run.tier.priority:
-            return
-        if job.priority == run.tier.priority and len(self._plan.assignments) < self._limit:
-            self._place_on_kept(run, job, now)
-        self._hide_kept()
-
-    def _place_on_kept(self, run: TierRun, job: JobView, now: Collecting) -> None:
-        node = self._pool.nodes[now.node_key]
-        if job.rank is None or self._scratch.open_slots(node) < now.slots:
-            return
+        node_key, lane = guard.node_key, guard.lane
         turn = run.pull(job, job.rank)
         # Another task of its kind that was requeued may be older, and then goes before it.
-        kept = job.window.lane_of(now.task_key)
         for cursor, task in turn.waiting():
-            if cursor.name == kept:
-                self._scratch.take(node.key, task.slots)
-                self._assign(turn, task, node.key, prefetched=False)
+            if cursor.name == lane:
+                self._scratch.take(node_key, task.slots)
+                self._assign(turn, task, node_key, prefetched=False)
                 cursor.advance()
         run.served(turn)
-
-    def _hide_kept(self) -> None:
-        now = self._plan.collecting
-        if now is not None and now.node_key and not self._hidden:
-            self._hidden = now.node_key
-            self._kept_open = self._scratch.hide(now.node_key)
-
-    def _show_kept(self) -> None:
-        if self._hidden:
-            self._scratch.show(self._hidden, self._kept_open)
-            self._hidden = 0
 
     # -- what waits -------------------------------------------------------------------------
 
@@ -244,33 +193,57 @@ class _Placing:
                     return run
         return None
 
-    def _prefetch(self, run: TierRun) -> bool:
-        """Fill backlogs from one tier; False when a window ran out."""
-        ahead = Prefetcher(self._pool, self._hidden, self._slowed_nodes())
+    def _prefetch_tiers(self) -> bool:
+        """Prefetch from the highest tier that waits, and from the next when it no longer does."""
+        run: TierRun | None = None
+        while (top := self._top_waiting()) is not None and top is not run:
+            run = top
+            if not self._prefetch_from(run):
+                return False
+        self._waiting = None if top is None else top.tier.priority
+        return True
+
+    def _prefetch_from(self, run: TierRun) -> bool:
+        """Fill backlogs from one tier; False when the plan stopped early."""
+        if self._ahead is None:
+            self._ahead = Prefetcher(self._pool, self._guard.hidden, self._slowed_nodes())
         run.retry()
-        while len(self._plan.assignments) < self._limit:
+        missed = 0
+        while missed < LOOK_AHEAD_JOBS:
+            if len(self._plan.assignments) >= self._limit:
+                return False
             turn = run.next()
             if turn is None:
-                return True
-            node_key = ahead.find(turn.job)
-            if not node_key:
-                continue
-            waiting = turn.waiting()
-            if waiting and waiting[0][1].slots > 1:
-                self._note_blocked(turn, waiting[0][1])
-            for cursor, task in waiting:
-                if task.slots == 1 and task.single and not task.dedicated_only:
-                    ahead.take(node_key)
-                    self._assign(turn, task, node_key, prefetched=True)
-                    cursor.advance()
-                    run.served(turn)
-                    break
+                break
+            if not self._ahead.find(turn.job):
+                missed += 1
+                run.failed(turn)
+            elif self._serve_ahead(self._ahead, turn):
+                missed = 0
+                run.served(turn)
+            elif turn.is_starved:
+                self._plan.starved.append(turn.job.key)
+                return False
             else:
-                if turn.is_starved:
-                    self._plan.starved.append(turn.job.key)
+                run.failed(turn)
+        return True
+
+    def _serve_ahead(self, ahead: Prefetcher, turn: JobTurn) -> bool:
+        """Prefetch the job's oldest task that may be; False when there is none, or no room."""
+        job, waiting = turn.job, turn.waiting()
+        if waiting and waiting[0][1].slots > 1:
+            self._guard.note_blocked(job, waiting[0][1])
+        for cursor, task in waiting:
+            if task.slots == 1 and task.single and not task.dedicated_only:
+                if self._guard.keep_before(job.priority, ahead.lengths):
+                    ahead.avoid(self._guard.hidden)
+                node_key = ahead.find(job)
+                if not node_key:
                     return False
-            if self._hidden:
-                ahead.avoid(self._hidden)
+                ahead.take(node_key)
+                self._assign(turn, task, node_key, prefetched=True)
+                cursor.advance()
+                return True
         return False
 
     def _slowed_nodes(self) -> dict[int, int]:
@@ -323,19 +296,3 @@ def _why_skipped(pool: PoolView, turn: JobTurn, task: ReadyTask) -> Reason:
     if task.dedicated_only:
         return reasons.NEEDS_DEDICATED
     return reasons.NOT_ENOUGH_TOGETHER if task.slots > 1 else reasons.KEPT_FOR_LARGER
-
-
-def _still_collecting(view: View, pool: PoolView) -> Collecting | None:
-    """The protected task, if it still waits; its node, if that is still fit for it."""
-    now = pool.collecting
-    if now is None:
-        return None
-    job = view.jobs.get(now.job_key)
-    if job is None or job.pool is not pool or job.rank is None:
-        return None
-    if job.window.find(now.task_key) is None:
-        return None
-    node = pool.nodes.get(now.node_key)
-    if now.node_key and (node is None or not node.eligible or now.node_key in job.barred):
-        return now._replace(node_key=0)
-    return now

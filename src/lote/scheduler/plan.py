@@ -32,10 +32,10 @@ class Reason(NamedTuple):
 
 
 class Collecting(NamedTuple):
-    """A task that needs several slots and is being passed by smaller ones.
+    """A task that needs several slots and is being passed by others: see ``protect.py``.
 
-    ``passed`` counts the tasks of its own or lower priority that were placed past it. When they
-    are too many, ``node_key`` is the node that is kept for it; 0 before.
+    ``passed`` counts the tasks of its own or lower priority that were placed past it;
+    ``node_key`` is the node that is kept for it, or 0.
     """
 
     task_key: int
@@ -66,7 +66,7 @@ class Plan:
         "turns",
     )
 
-    def __init__(self, pool_key: int, collecting: Collecting | None = None) -> None:
+    def __init__(self, pool_key: int) -> None:
         self.pool_key = pool_key
         self.assignments: list[Assignment] = []
         self.revocations: list[Revocation] = []
@@ -76,7 +76,7 @@ class Plan:
         self.taken: list[tuple[int, LaneName, int, int]] = []
         self.turns: dict[int, int] = {}
         self.clocks: dict[int, int] = {}
-        self.collecting = collecting
+        self.collecting: Collecting | None = None
 
     def __bool__(self) -> bool:
         """True when there is anything to send."""

@@ -69,12 +69,12 @@ class Prefetcher:
     __slots__ = (
         "_index",
         "_largest",
-        "_lengths",
         "_level",
         "_nodes",
         "_rows",
         "_slowed",
         "_topped",
+        "lengths",
     )
 
     def __init__(self, pool: PoolView, avoided: int, slowed: dict[int, int]) -> None:
@@ -85,13 +85,13 @@ class Prefetcher:
         self._index = 0
         self._topped: list[tuple[int, int]] = []  # heap of length, key; some are out of date
         self._slowed = slowed  # slots that the plan gives to tasks of jobs that are not quick
-        self._lengths: dict[int, int] = {}  # backlogs as the plan has made them
+        self.lengths: dict[int, int] = {}  # backlogs as the plan has made them
         if avoided:
             self.avoid(avoided)
 
     def avoid(self, node_key: int) -> None:
         """Give nothing more to a node."""
-        self._lengths[node_key] = _NEVER
+        self.lengths[node_key] = _NEVER
 
     def find(self, job: JobView) -> int:
         """The node whose backlog takes a task of the job next; 0 when none does."""
@@ -106,10 +106,10 @@ class Prefetcher:
 
     def take(self, key: int) -> None:
         """The node that ``find`` gave gets one task."""
-        length = self._lengths.get(key)
+        length = self.lengths.get(key)
         if length is None:
             length = self._nodes[key].queue
-        self._lengths[key] = length + 1
+        self.lengths[key] = length + 1
         heappush(self._topped, (length + 1, key))
 
     def _depth(self, key: int, job: JobView) -> int:
@@ -117,7 +117,7 @@ class Prefetcher:
         return depth_of(node.slots - node.slow - self._slowed.get(key, 0), job)
 
     def _find_topped(self, job: JobView, bound: int) -> tuple[int, int] | None:
-        topped, lengths = self._topped, self._lengths
+        topped, lengths = self._topped, self.lengths
         while topped and lengths[topped[0][1]] != topped[0][0]:
             heappop(topped)
         if not topped or topped[0][0] >= bound:
@@ -136,7 +136,7 @@ class Prefetcher:
             row = self._rows[level]
             for place in range(index, len(row)):
                 key = row[place]
-                if key not in self._lengths:
+                if key not in self.lengths:
                     # What will not do for this job may do for another of its tier.
                     used_up = False
                     if key not in job.barred and 2 * level <= self._depth(key, job):

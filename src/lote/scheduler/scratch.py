@@ -6,6 +6,7 @@ Only touched nodes cost anything. A touched node is skipped in its old row and f
 
 from __future__ import annotations
 
+from collections.abc import Container
 from heapq import heappop, heappush
 
 from lote.scheduler.nouns import NodeView, PoolView
@@ -82,12 +83,16 @@ class Scratch:
         self.total += level
         self._set(key, level)
 
-    def roomiest(self, need: int, barred: set[int], dedicated_only: bool) -> int:
+    def roomiest(
+        self, need: int, barred: set[int], dedicated_only: bool, excluded: Container[int] = ()
+    ) -> int:
         """The node with most open slots, even none, that has ``need`` slots in all; or 0."""
         for level in range(len(self._rows) - 1, -1, -1):
             for key in self._row(level):
                 node = self.pool.nodes[key]
-                if node.slots >= need and self.suits(node, barred, dedicated_only):
+                if node.slots < need or key in excluded:
+                    continue
+                if self.suits(node, barred, dedicated_only):
                     return key
         return 0
 
