@@ -12,7 +12,16 @@ from contextlib import aclosing
 from pathlib import Path
 
 from lote.storage.authentication import AccountKeys, Authenticator
-from lote.storage.call import Answer, Call, ClientGone, Receive, Scope, Send, parse_call
+from lote.storage.call import (
+    METADATA_PREFIX,
+    Answer,
+    Call,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    parse_call,
+)
 from lote.storage.depot import Depot
 from lote.storage.endpoint import Endpoint, Limits, find_policies
 from lote.storage.errors import Refused, error_body, invalid_header
@@ -109,6 +118,20 @@ class StorageApp:
         return await HANDLERS[operation.name](call, self._endpoint)
 
 
+class RawName(bytes):
+    """A header name that the HTTP server cannot put into lower case. Names of metadata go out as
+    they came in: clients make dictionaries of them."""
+
+    def lower(self) -> bytes:
+        """The name as it is."""
+        return self
+
+
+def _raw_name(name: str) -> bytes:
+    encoded = name.encode("latin-1")
+    return RawName(encoded) if name.startswith(METADATA_PREFIX) else encoded
+
+
 def _refusal(refused: Refused, request_id: str, now_us: int) -> Answer:
     headers = {"x-ms-error-code": refused.code, **refused.headers}
     if refused.status == 304:
@@ -139,7 +162,7 @@ async def _send_answer(answer: Answer, method: str, receive: Receive, send: Send
         length = answer.length if answer.length is not None else len(answer.body)
         answer.headers["Content-Length"] = str(length)
     headers = [
-        (name.encode("latin-1"), value.encode("latin-1", "replace"))
+        (_raw_name(name), value.encode("latin-1", "replace"))
         for name, value in answer.headers.items()
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
