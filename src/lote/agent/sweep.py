@@ -15,8 +15,9 @@ SWEEP_PAUSE_MS = 10
 def sweep_survivors(root: str) -> int:
     """Kill all processes that began with this root in their environment, and what is below them.
 
-    Only processes older than this one, and none that it descends from: an agent may itself be run
-    by a task of another node. Gives how many were killed. Raises TimeoutError if some won't die.
+    The caller holds the node directory's lock and runs nothing itself. Spared are those that this
+    process descends from: an agent may itself be run by a task of another node. Gives how many
+    were killed. Raises TimeoutError if some won't die.
     """
     marker = ROOT_DIR + b"=" + os.fsencode(root)
     own = tree.read_process(os.getpid())
@@ -25,22 +26,35 @@ def sweep_survivors(root: str) -> int:
     killed: set[int] = set()
     pause = select.poll()
     for _ in range(SWEEPS_MAX):
-        found = [
-            process.pid
-            for process in map(tree.read_process, _process_ids())
-            if process is not None
-            and process.state not in "ZX"
-            and process.pid not in spared
-            and process.start_ticks <= own.start_ticks
-            and tree.has_variable(process.pid, marker)
-        ]
+        found = _marked(marker, spared)
         if not found:
             return len(killed)
-        found = [pid for pid in tree.with_descendants(found) if pid not in spared]
-        killed.update(found)
-        tree.kill_all(found)
+        doomed = [pid for pid in tree.with_descendants(found) if pid not in spared]
+        killed.update(doomed)
+        tree.kill_all(doomed)
+        _reap_adopted(killed)
         pause.poll(SWEEP_PAUSE_MS)
     raise TimeoutError("processes of an earlier agent of this node do not end")
+
+
+def _marked(marker: bytes, spared: set[int]) -> list[int]:
+    found = []
+    for pid in _process_ids():
+        before = tree.read_process(pid)
+        if before is None or before.state in "ZX" or pid in spared:
+            continue
+        if not tree.has_variable(pid, marker):
+            continue
+        after = tree.read_process(pid)  # the number may be another process's by now
+        if after is not None and after.start_ticks == before.start_ticks:
+            found.append(pid)
+    return found
+
+
+def _reap_adopted(killed: set[int]) -> None:
+    """Those that were orphaned to this process wait for it to look at their end."""
+    for pid in killed.intersection(tree.children_of(os.getpid())):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
 
 def _ancestors(process: tree.Process) -> set[int]:

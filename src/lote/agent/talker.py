@@ -14,6 +14,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 
 from lote import __version__
 from lote.agent.environment import node_variables
@@ -120,6 +121,8 @@ class Talker:
         finally:
             self._runs.close()
             self._start_task.close()
+            if self._channel is not None:
+                await self._channel.close(CloseCode.GOING_AWAY)
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
@@ -163,6 +166,8 @@ class Talker:
                 if not failures:
                     self._log.event("channel_broken", error=type(error).__name__)
             self._hang_up()
+            if self._over is not None and self._over.done():
+                return
             if failures:
                 jitter = 0.5 + self._world.new_secret(1)[0] / 512
                 await asyncio.sleep(min(RETRY_MAX_S, RETRY_FIRST_S * 2**failures) * jitter)

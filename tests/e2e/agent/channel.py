@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from streams_front import Answer, Front
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -43,8 +44,10 @@ class Channel:
     authorizations: list[str] = field(default_factory=list)
     connection: ServerConnection | None = None
     start_task_due: bool = True
+    front: Front = field(default_factory=lambda: Front(0))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _last_run: int = 0
+    _last_stream: int = 0
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[Channel]:
@@ -52,13 +55,15 @@ class Channel:
         async with serve(
             self._serve,
             "127.0.0.1",
-            self.port,
+            0,
             compression=None,
             max_size=1 << 26,
             process_request=self._check,
         ) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            yield self
+            self.front.channel_port = server.sockets[0].getsockname()[1]
+            async with self.front.listening(self.port):
+                self.port = self.front.port
+                yield self
 
     @property
     def url(self) -> str:
@@ -143,6 +148,14 @@ class Channel:
 
         await self.until(lambda: all(name in found() for name in names))
         return [found()[name] for name in names]
+
+    async def open(self, verb: str, path: str, **selected: Any) -> Answer:
+        """Ask for node files and wait for the answer."""
+        self._last_stream += 1
+        stream = f"stream-{self._last_stream}"
+        await self.send(frames.Open(stream, verb, path, **selected))
+        await self.until(lambda: stream in self.front.answers)
+        return self.front.answers[stream]
 
     async def started(self, *names: tuple[int, int]) -> None:
         """Wait until these runs were reported as started."""
