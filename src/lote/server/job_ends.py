@@ -18,6 +18,7 @@ from lote.store import dependencies
 from lote.store import jobs as job_rows
 from lote.store import tasks as task_rows
 from lote.store.events import add_event
+from lote.store.records import COMPLETED, PREPARING, RUNNING, JobCount, TaskRecord
 from lote.wire.frames import Clean, Failure, Kill
 from lote.wire.task import TaskCreate
 
@@ -142,9 +143,9 @@ def _give_up_runs(tx: Tx, job: JobState) -> None:
 
 def settle_job(tx: Tx, job: JobState) -> None:
     """Finish what a request began, if nothing stands in its way any more."""
-    if job.state in ("active", "disabled", "disabling") and job.ends_when_complete:
-        if job.counts.is_all_complete and not job.placed:
-            begin_terminate(tx, job, "AllTasksComplete")
+    is_open = job.state in ("active", "disabled", "disabling")
+    if is_open and job.ends_when_complete and job.counts.is_all_complete and not job.placed:
+        begin_terminate(tx, job, "AllTasksComplete")
     if job.placed:
         return  # each run that ends touches the job again
     if job.state == "disabling":
@@ -192,3 +193,25 @@ def pool_nodes(tx: Tx, pool_key: int | None) -> list[NodeState]:
     """The present nodes of a pool."""
     pool = tx.memory.pools.get(pool_key or 0)
     return [tx.memory.nodes[key] for key in pool.nodes] if pool else []
+
+
+def clean_node(tx: Tx, node_key: int, directories: list[str]) -> None:
+    """Tell one node that nobody needs these directories any more."""
+    tx.send(node_key, Clean(directories))
+
+
+def take_off(counts: JobCount, record: TaskRecord) -> None:
+    """A task leaves the counts: it is deleted, or about to be counted anew."""
+    if record.phase == COMPLETED:
+        name = "succeeded" if record.result else "failed"
+    else:
+        name = "running" if record.phase in (PREPARING, RUNNING) else "active"
+    setattr(counts, name, getattr(counts, name) - 1)
+    setattr(counts, f"{name}_slots", getattr(counts, f"{name}_slots") - record.slots)
+
+
+def uncount_completed(tx: Tx, job_key: int, record: TaskRecord) -> None:
+    """A task of a completed job is deleted."""
+    counts = job_rows.get_job_count(tx.db, job_key)
+    take_off(counts, record)
+    job_rows.save_job_counts(tx.db, [(job_key, counts)])

@@ -16,7 +16,7 @@ from lote.store import jobs as job_rows
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
-from lote.store.records import RUNNING, JobRecord, PoolRecord
+from lote.store.records import RUNNING, JobCount, JobRecord, PoolRecord
 from lote.wire.formats import parse_duration
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -101,7 +101,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
             for item in spec.get("commonEnvironmentSettings", [])
         ],
         directory=job_directory(record.id),
-        counts=job_rows.JobCount(),
+        counts=JobCount(),
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
     )

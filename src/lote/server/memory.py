@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -128,6 +128,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.desk: Desk | None = None
+        self.default_engine = "local"
         self.links: dict[int, Link] = {}
         self.clear()
 
@@ -169,6 +170,11 @@ class Memory:
     def set_timer(self, due_us: int, kind: str, key: int) -> None:
         """Touch the pool or job of that key at ``due_us``; an early or stale alarm does no harm."""
         heapq.heappush(self.timers, (due_us, kind, key))
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Something changed whose effects have not been followed."""
+        return bool(self.finished or self.touched_jobs or self.dirty_nodes or self.touched_pools)
 
     def jobs_of_pool(self, pool_key: int) -> list[JobState]:
         """The living jobs bound to a pool."""
@@ -220,6 +226,3 @@ def pop_grace(memory: Memory, monotonic: float) -> list[int]:
     while memory.grace_timers and memory.grace_timers[0][0] <= monotonic:
         due.append(heapq.heappop(memory.grace_timers)[1])
     return due
-
-
-Facts = dict[str, Any]

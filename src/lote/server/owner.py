@@ -16,6 +16,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -76,7 +77,7 @@ class Owner:
         self,
         settings: Settings,
         world: World,
-        database_path: Any,
+        database_path: Path,
         *,
         load: Callable[[Tx], None],
         settle: Callable[[Tx], None],

@@ -73,7 +73,7 @@ def count_end(tx: Tx, job: JobState, placed: Placed, is_success: bool) -> None:
 
 def move_count(tx: Tx, job: JobState, source: str, slots: int, is_success: bool) -> None:
     """Move one task's count from active or running to succeeded or failed."""
-    counts: JobCount = job.counts
+    counts = job.counts
     if source == "running":
         counts.running -= 1
         counts.running_slots -= slots

@@ -39,7 +39,7 @@ _SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:  # noqa: ANN401 - decoded JSON
     """The value with write-only members left out and SAS signatures blanked."""
     if isinstance(value, dict):
         return {k: without_secrets(v) for k, v in value.items() if k not in WRITE_ONLY}

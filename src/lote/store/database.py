@@ -53,7 +53,8 @@ def migrate(connection: Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise SchemaTooNew(
-            f"The database has schema {version}; this Lote knows {len(MIGRATIONS)}. Use a newer one."
+            f"The database has schema {version}; this Lote knows {len(MIGRATIONS)}."
+            " Use a newer one."
         )
     folder = resources.files("lote.store").joinpath("migrations")
     for number, name in enumerate(MIGRATIONS[version:], start=version + 1):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from lote.store.database import Connection
-from lote.store.records import COMPLETED, PLACED, READY, RUNNING, SATISFIES, TaskRecord
+from lote.store.records import BLOCKED, COMPLETED, PLACED, READY, RUNNING, SATISFIES, TaskRecord
 
 KEY_BLOCK = 100_000  # task keys reserved at a time, so that a key is never used twice
 
@@ -55,12 +55,12 @@ _TASK = ", ".join(
     for name in TaskRecord.__struct_fields__
     if name not in ("node_id", "node_pool_id", "spec")
 )
-_FROM = (
+FROM_TASKS = (
     f"SELECT {_TASK}, node.id, node.pool_id, task_spec.spec FROM task"
     " JOIN task_spec ON task_spec.key = task.key LEFT JOIN node ON node.key = task.node_key"
 )
-_GET = f"{_FROM} WHERE task.job_key = ? AND task.id = ?"
-_BY_KEY = f"{_FROM} WHERE task.key = ?"
+_GET = f"{FROM_TASKS} WHERE task.job_key = ? AND task.id = ?"
+_BY_KEY = f"{FROM_TASKS} WHERE task.key = ?"
 _ADD = (
     "INSERT INTO task (key, job_key, id, phase, flags, slots, waiting, created_us, modified_us,"
     " state_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_key, id) DO NOTHING"
@@ -71,7 +71,10 @@ _READY = (
     " JOIN task_spec ON task_spec.key = task.key"
     f" WHERE job_key = ? AND phase = {READY} AND task.key > ? ORDER BY task.key LIMIT ?"
 )
-_PLACE = f"UPDATE task SET phase = {PLACED}, node_key = ?, run = run + 1 WHERE key = ? AND phase = {READY}"
+_PLACE = (
+    f"UPDATE task SET phase = {PLACED}, node_key = ?, run = run + 1 "
+    f"WHERE key = ? AND phase = {READY}"
+)
 _START = (
     f"UPDATE task SET phase = {RUNNING}, previous_phase = {PLACED}, previous_us = state_us,"
     f" state_us = ?, start_us = ? WHERE key = ? AND run = ? AND phase = {PLACED}"
@@ -79,11 +82,12 @@ _START = (
 _END = (
     f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?, previous_us = ?, state_us = ?,"
     " start_us = ?, end_us = ?, exit_code = ?, result = ?, failure = ?,"
-    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ? WHERE key = ?"
+    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ?"
+    " WHERE key = ?"
 )
 _REQUEUE = (
-    f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us, state_us = ?,"
-    " start_us = NULL, requeues = requeues + ?, reruns = reruns + ?,"
+    f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us,"
+    " state_us = ?, start_us = NULL, requeues = requeues + ?, reruns = reruns + ?,"
     " last_requeue_us = coalesce(?, last_requeue_us) WHERE key = ?"
 )
 _UNPLACE = f"UPDATE task SET phase = {READY}, node_key = NULL WHERE key = ? AND phase = {PLACED}"
@@ -119,7 +123,7 @@ def get_task_by_key(db: Connection, key: int) -> TaskRecord | None:
 def get_tasks_by_key(db: Connection, keys: Sequence[int]) -> list[TaskRecord]:
     """The tasks of these row keys that exist, in no order."""
     wanted = ",".join(map(str, keys))
-    return [TaskRecord(*row) for row in db.execute(f"{_FROM} WHERE task.key IN ({wanted})")]
+    return [TaskRecord(*row) for row in db.execute(f"{FROM_TASKS} WHERE task.key IN ({wanted})")]
 
 
 def add_tasks(db: Connection, tasks: Sequence[NewTask]) -> set[int]:
@@ -247,3 +251,11 @@ def recent_task_keys(db: Connection, node_key: int) -> list[int]:
         "SELECT key FROM task WHERE node_key = ? AND phase IN (2, 3, 4) ORDER BY key", (node_key,)
     )
     return [row[0] for row in rows]
+
+
+def block_task(db: Connection, key: int, waiting: int) -> None:
+    """A new task waits for this many requirements."""
+    db.execute(
+        f"UPDATE task SET phase = {BLOCKED}, waiting = ? WHERE key = ?",
+        (waiting, key),
+    )

@@ -1,0 +1,86 @@
+"""The engines' desk: what the owner asks of engines is done here, in threads that may block."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+from lote.engines.seam import Engine, EngineError, NodeOrder
+from lote.server import fleet, node_calls
+from lote.server.owner import Owner
+
+log = logging.getLogger("lote.desk")
+
+
+class EngineDesk:
+    """One thread an engine; what the engine answers is told to the owner."""
+
+    def __init__(self, engines: Mapping[str, Engine], owner: Owner) -> None:
+        self._engines = engines
+        self._owner = owner
+        self._queues: dict[str, queue.SimpleQueue[Callable[[], None] | None]] = {}
+        self._threads: list[threading.Thread] = []
+        for name, engine in engines.items():
+            engine.watch = self._agent_gone
+            jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+            self._queues[name] = jobs
+            thread = threading.Thread(target=_work, args=(jobs,), name=f"desk-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def start(self, engine: str, orders: list[NodeOrder]) -> None:
+        """Start these nodes; a failure is told to the owner."""
+        self._queues[engine].put(lambda: self._start(engine, orders))
+
+    def stop(self, engine: str, node_ids: list[str]) -> None:
+        """End these nodes; the owner is told when they have gone."""
+        self._queues[engine].put(lambda: self._stop(engine, node_ids))
+
+    def resume(self) -> None:
+        """After a start of the server: see which nodes still live, have the others started."""
+        for name in self._engines:
+            self._queues[name].put(lambda name=name: self._resume(name))  # type: ignore[misc]
+
+    def close(self, *, leave_nodes: bool) -> None:
+        """Let the engines go, after what waits at the desk."""
+        for jobs in self._queues.values():
+            jobs.put(None)
+        for thread in self._threads:
+            thread.join(timeout=30)
+        for engine in self._engines.values():
+            engine.close(leave_nodes=leave_nodes)
+
+    def _start(self, name: str, orders: list[NodeOrder]) -> None:
+        try:
+            self._engines[name].start_nodes(orders)
+        except EngineError as error:
+            log.error("nodes_not_started", extra={"engine": name, "error": str(error)})
+            self._owner.tell(fleet.order_failed, [one.node_id for one in orders], str(error))
+
+    def _stop(self, name: str, node_ids: list[str]) -> None:
+        try:
+            self._engines[name].stop_nodes(node_ids)
+        except EngineError as error:
+            log.error("nodes_not_stopped", extra={"engine": name, "error": str(error)})
+        for node_id in node_ids:
+            self._owner.tell(fleet.node_gone, node_id)
+
+    def _resume(self, name: str) -> None:
+        alive = {node.node_id for node in self._engines[name].list_nodes() if node.alive}
+        self._owner.tell(node_calls.resume_nodes, name, alive)
+
+    def _agent_gone(self, node_id: str, why: str) -> None:
+        self._owner.tell(fleet.agent_gone, node_id, why)
+
+
+def _work(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while True:
+        job = jobs.get()
+        if job is None:
+            return
+        try:
+            job()
+        except Exception:
+            log.exception("desk_failed")

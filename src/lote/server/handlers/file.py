@@ -1,0 +1,189 @@
+"""Files of tasks and nodes: found by the record, fetched from the node that has them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from lote.domain.node import FILE_SERVABLE
+from lote.server.handlers.pool import existing_pool
+from lote.server.handlers.task import existing_task
+from lote.server.owner import Tx
+from lote.server.pages import answer_list, filter_of, paged
+from lote.server.request import Answer, Request
+from lote.server.streams import FileFacts, Listed, Streams, Transfer
+from lote.server.views import task_directory
+from lote.store import nodes as node_rows
+from lote.wire.errors import Refused, invalid_query
+from lote.wire.formats import format_http_date, format_timestamp
+from lote.wire.frames import Open
+from lote.wire.odata import evaluate
+
+
+class Place(msgspec.Struct):
+    """Where files are: a connected node, and the directory that names are relative to."""
+
+    node_key: int
+    node_id: str
+    directory: str
+    url: str
+
+
+class _Named(msgspec.Struct):
+    id: str
+    listed: Listed
+
+
+_lines = msgspec.json.Decoder(Listed)
+
+
+# -- where ----------------------------------------------------------------------------------
+
+
+def find_task_files(tx: Tx, request: Request) -> Place:
+    """The directory of a task. Refuses: TaskFilesUnavailable when its node is not there."""
+    job, record = existing_task(tx.db, request)
+    node = tx.memory.nodes.get(record.node_key or 0)
+    if node is None or node.link is None or (record.phase < 3 and record.start_us is None):
+        raise Refused("TaskFilesUnavailable")
+    url = f"{request.base_url}/jobs/{job.id}/tasks/{record.id}/files"
+    return Place(node.key, node.id, task_directory(job.id, record.id), url)
+
+
+def find_node_files(tx: Tx, request: Request) -> Place:
+    """The root directory of a node. Refuses: OperationInvalidForCurrentState when it can't be
+    reached."""
+    pool = existing_pool(tx.db, request.params["pool_id"])
+    record = node_rows.get_node(tx.db, pool.id, request.params["node_id"])
+    if record is None:
+        raise Refused("NodeNotFound")
+    node = tx.memory.nodes.get(record.key)
+    if node is None or node.link is None or node.state not in FILE_SERVABLE:
+        raise Refused("OperationInvalidForCurrentState")
+    url = f"{request.base_url}/pools/{pool.id}/nodes/{record.id}/files"
+    return Place(node.key, node.id, "", url)
+
+
+# -- what -----------------------------------------------------------------------------------
+
+
+async def list_files(streams: Streams, request: Request, place: Place) -> Answer:
+    """One page of the files of a directory; with ``recursive`` of all below it."""
+    frame = Open(streams.new_id(), "list", place.directory, recursive=_flag(request, "recursive"))
+    transfer = await streams.ask(place.node_key, place.node_id, frame)
+    try:
+        text = b"".join([piece async for piece in transfer.body()])
+    finally:
+        transfer.finish()
+    files = [_lines.decode(line) for line in text.splitlines() if line]
+    where = filter_of(request, "files")
+    if where is not None:
+        files = [one for one in files if evaluate(where, {"name": one.name}.get)]
+    named = sorted((_Named(one.name, one) for one in files), key=lambda one: one.id.lower())
+    page, next_id = paged(request, named)
+    return answer_list(request, [_shown(one.listed, place.url) for one in page], next_id)
+
+
+def _shown(one: Listed, url: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": one.name,
+        "url": f"{url}/{quote(one.name)}",
+        "isDirectory": one.is_directory,
+    }
+    if not one.is_directory:
+        shown["properties"] = {
+            "lastModified": format_timestamp(one.modified_us),
+            "contentLength": str(one.size),
+            "contentType": one.content_type,
+            "fileMode": one.mode,
+        }
+    return shown
+
+
+async def open_file(
+    streams: Streams, request: Request, place: Place, byte_range: tuple[int, int | None] | None
+) -> tuple[FileFacts, Transfer]:
+    """Begin a download. Refuses: FileNotFound, InvalidRange."""
+    start, end = byte_range or (None, None)
+    frame = Open(streams.new_id(), "get", _path(request, place), start=start, end=end)
+    transfer = await streams.ask(place.node_key, place.node_id, frame)
+    facts = transfer.began.result()[2]
+    if facts.is_directory:
+        transfer.finish()
+        raise Refused("OperationInvalidForCurrentState", "The path names a directory.")
+    return facts, transfer
+
+
+async def file_facts(streams: Streams, request: Request, place: Place) -> FileFacts:
+    """The properties of a file or directory. Refuses: FileNotFound."""
+    frame = Open(streams.new_id(), "head", _path(request, place))
+    transfer = await streams.ask(place.node_key, place.node_id, frame)
+    transfer.finish()
+    return transfer.began.result()[2]
+
+
+async def delete_file(streams: Streams, request: Request, place: Place) -> Answer:
+    """Delete a file, or with ``recursive`` a directory. Refuses: FileNotFound."""
+    frame = Open(
+        streams.new_id(), "delete", _path(request, place), recursive=_flag(request, "recursive")
+    )
+    transfer = await streams.ask(place.node_key, place.node_id, frame)
+    transfer.finish()
+    return Answer()
+
+
+def file_headers(request: Request, place: Place, facts: FileFacts) -> list[tuple[str, str]]:
+    """The headers that describe a file."""
+    url = f"{place.url}/{request.params['file_path']}"
+    headers = [
+        ("Last-Modified", format_http_date(facts.modified_us)),
+        ("ocp-batch-file-isdirectory", "True" if facts.is_directory else "False"),
+        ("ocp-batch-file-url", quote(url, safe="")),
+        ("ocp-creation-time", format_http_date(facts.modified_us)),
+    ]
+    if facts.mode:
+        headers.append(("ocp-batch-file-mode", facts.mode))
+    if not facts.is_directory:
+        headers.append(("Content-Type", facts.content_type))
+    return headers
+
+
+def parse_range(text: str | None) -> tuple[int, int | None] | None:
+    """``bytes=a-b`` or ``bytes=a-``. Refuses: InvalidHeaderValue."""
+    if text is None:
+        return None
+    unit, _, span = text.strip().partition("=")
+    first, dash, last = span.partition("-")
+    is_right = unit.lower() == "bytes" and dash and first.isdigit() and (not last or last.isdigit())
+    if not is_right:
+        raise Refused(
+            "InvalidHeaderValue", values=[("HeaderName", "ocp-range"), ("HeaderValue", text[:64])]
+        )
+    start, end = int(first), int(last) if last else None
+    if end is not None and end < start:
+        raise Refused("InvalidRange")
+    return start, end
+
+
+async def pieces(transfer: Transfer) -> AsyncIterator[bytes]:
+    """The body, and the end of the transfer whatever happens."""
+    try:
+        async for piece in transfer.body():
+            yield piece
+    finally:
+        transfer.finish()
+
+
+def _path(request: Request, place: Place) -> str:
+    name = request.params["file_path"].replace("\\", "/").strip("/")
+    return f"{place.directory}/{name}" if place.directory else name
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query.get(name, "false").lower()
+    if text not in ("true", "false"):
+        raise invalid_query(name, text[:32], "The value must be true or false.")
+    return text == "true"

@@ -1,0 +1,367 @@
+"""Pools: the operations of the data plane."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lote.domain.pool import ALLOCATION, POOL, pool_refusal
+from lote.server.conditions import check_write
+from lote.server.fleet import begin_leave, set_allocation
+from lote.server.load import load_pool
+from lote.server.memory import PoolState
+from lote.server.owner import Tx
+from lote.server.pages import answer_one, answer_page, page_of
+from lote.server.request import Answer, Request
+from lote.server.views import view_pool
+from lote.store import nodes as node_rows
+from lote.store import pools as rows
+from lote.store.database import Connection
+from lote.store.lists import list_pools as page_of_pools
+from lote.store.records import PoolRecord
+from lote.wire.check_pools import (
+    check_pool,
+    check_pool_replace,
+    check_pool_update,
+    check_removal,
+    check_resize,
+)
+from lote.wire.errors import Refused, invalid_property, missing_property
+from lote.wire.fitting import member_names
+from lote.wire.formats import parse_duration
+from lote.wire.node import NodeRemove
+from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate
+from lote.wire.vm_sizes import cores_of
+
+RESIZE_TIMEOUT_S = 900.0  # REST: resizeTimeout, 15 minutes
+SLOTS_PER_CORE_MAX = 4  # REST: taskSlotsPerNode
+
+MEMBERS = member_names(Pool)
+
+# Members that may be patched while the pool has nodes. REST: Patch Pool.
+_ALWAYS_PATCHABLE = frozenset(
+    {
+        "start_task",
+        "application_package_references",
+        "metadata",
+        "certificate_references",
+        "target_node_communication_mode",
+        "resource_tags",
+    }
+)
+
+
+def create_pool(tx: Tx, request: Request) -> Answer:
+    """Create a pool; its first sizing is a resize. Refuses: PoolExists, PoolBeingDeleted."""
+    body: PoolCreate = request.body
+    check_pool(body)
+    slots = body.task_slots_per_node or body.max_tasks_per_node or 1
+    _check_slots(body.vm_size, slots)
+    _check_auto_scale(body)
+    _check_packages(body)
+    taken = rows.get_pool(tx.db, body.id)
+    if taken is not None:
+        raise Refused("PoolBeingDeleted" if taken.state == "deleting" else "PoolExists")
+    dedicated = body.target_dedicated_nodes or 0
+    low_priority = body.target_low_priority_nodes or 0
+    is_resizing = dedicated + low_priority > 0
+    record = PoolRecord(
+        key=0,
+        id=body.id,
+        state=POOL.initial,
+        state_us=tx.now_us,
+        allocation_state="resizing" if is_resizing else ALLOCATION.initial,
+        allocation_us=tx.now_us,
+        created_us=tx.now_us,
+        modified_us=tx.now_us,
+        vm_size=body.vm_size.lower(),
+        engine=tx.memory.default_engine,
+        slots=slots,
+        target_dedicated=dedicated,
+        target_low_priority=low_priority,
+        current_dedicated=0,
+        current_low_priority=0,
+        enable_auto_scale=int(bool(body.enable_auto_scale)),
+        inter_node=int(bool(body.enable_inter_node_communication)),
+        resize_started_us=tx.now_us if is_resizing else None,
+        resize_timeout_s=_resize_timeout_s(body.resize_timeout),
+        deallocation="requeue",
+        resize_errors=None,
+        spec=msgspec.json.encode(body),
+    )
+    record.key = rows.add_pool(tx.db, record)
+    load_pool(tx, record)
+    tx.memory.touched_pools.add(record.key)
+    return Answer(modified_us=tx.now_us, location=f"/pools/{record.id}")
+
+
+def list_pools(db: Connection, request: Request) -> Answer:
+    """One page of pools."""
+    records = page_of_pools(db, page_of(request, "pools"))
+    return answer_page(
+        request, records, MEMBERS, lambda record: view_pool(record, request.base_url)
+    )
+
+
+def get_pool(db: Connection, request: Request) -> Answer:
+    """One pool. Refuses: PoolNotFound."""
+    record = existing_pool(db, request.params["pool_id"])
+    return answer_one(request, view_pool(record, request.base_url), MEMBERS, record.modified_us)
+
+
+def pool_exists(db: Connection, request: Request) -> Answer:
+    """Whether a pool exists."""
+    return Answer(modified_us=existing_pool(db, request.params["pool_id"]).modified_us)
+
+
+def update_pool(tx: Tx, request: Request) -> Answer:
+    """Patch: members that are given replace, all others stay.
+
+    Refuses: OperationInvalidForCurrentState for what an empty pool alone may change.
+    """
+    record, pool = _changeable(tx, request, "update")
+    body: PoolUpdate = request.body
+    check_pool_update(body)
+    given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
+    if pool.nodes and not _ALWAYS_PATCHABLE.issuperset(given):
+        raise Refused(
+            "OperationInvalidForCurrentState",
+            "This member of a pool can be changed only while the pool has no nodes.",
+        )
+    spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
+    for name in given:
+        setattr(spec, name, getattr(body, name))
+    if body.vm_size is not None or body.task_slots_per_node is not None:
+        _check_slots(spec.vm_size, spec.task_slots_per_node or 1)
+    return _save_spec(tx, record, pool, spec)
+
+
+def replace_pool_properties(tx: Tx, request: Request) -> Answer:
+    """Replace start task, packages and metadata; an omitted start task is removed."""
+    record, pool = _changeable(tx, request, "update")
+    body: PoolReplace = request.body
+    check_pool_replace(body)
+    spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
+    spec.start_task = body.start_task
+    spec.application_package_references = body.application_package_references or None
+    spec.metadata = body.metadata or None
+    spec.certificate_references = body.certificate_references or None
+    return _save_spec(tx, record, pool, spec)
+
+
+def delete_pool(tx: Tx, request: Request) -> Answer:
+    """Delete a pool: its nodes leave, what runs is requeued. Refuses: PoolBeingDeleted."""
+    record, pool = _changeable(tx, request, "delete")
+    pool.state = POOL.after(pool.state, "delete")
+    pool.allocation_state = ALLOCATION.after(pool.allocation_state, "empty")
+    rows.save_pool(
+        tx.db,
+        record.key,
+        state=pool.state,
+        state_us=tx.now_us,
+        allocation_state=pool.allocation_state,
+        allocation_us=tx.now_us,
+        target_dedicated=0,
+        target_low_priority=0,
+    )
+    tx.memory.touched_pools.add(pool.key)
+    return Answer()
+
+
+def resize_pool(tx: Tx, request: Request) -> Answer:
+    """Start moving a pool towards new targets. Refuses: PoolBeingResized, PoolBeingDeleted."""
+    record, pool = _changeable(tx, request, "resize")
+    body: PoolResize = request.body
+    check_resize(body)
+    if body.target_dedicated_nodes is None and body.target_low_priority_nodes is None:
+        raise missing_property("targetDedicatedNodes")
+    if record.enable_auto_scale:
+        raise Refused("OperationNotValidOnPool")
+    dedicated = body.target_dedicated_nodes
+    low_priority = body.target_low_priority_nodes
+    _begin_resize(
+        tx,
+        record,
+        pool,
+        record.target_dedicated if dedicated is None else dedicated,
+        record.target_low_priority if low_priority is None else low_priority,
+        body.resize_timeout,
+        body.node_deallocation_option,
+    )
+    return _touched(tx, record)
+
+
+def stop_pool_resize(tx: Tx, request: Request) -> Answer:
+    """Stop a resize where it stands. A steady pool stays as it is: clients written for slow
+    pools ask for it when a fast one has long finished. Refuses: PoolBeingDeleted."""
+    record, pool = _changeable(tx, request, "stop_resize")
+    if pool.allocation_state == "resizing":
+        set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "stop"))
+        tx.memory.touched_pools.add(pool.key)
+    return Answer(modified_us=record.modified_us)
+
+
+def remove_nodes(tx: Tx, request: Request) -> Answer:
+    """Take named nodes out of a pool and lower its targets. Refuses: NodeNotFound,
+    PoolBeingResized."""
+    record, pool = _changeable(tx, request, "remove_nodes")
+    body: NodeRemove = request.body
+    check_removal(body)
+    nodes = []
+    for node_id in dict.fromkeys(node_id.lower() for node_id in body.node_list):
+        node = tx.memory.node_of_id(node_id)
+        if node is None or node.pool_key != pool.key:
+            raise Refused("NodeNotFound", values=[("NodeId", node_id)])
+        nodes.append(node)
+    option = body.node_deallocation_option or "requeue"
+    dedicated = sum(node.is_dedicated for node in nodes)
+    _begin_resize(
+        tx,
+        record,
+        pool,
+        max(0, record.target_dedicated - dedicated),
+        max(0, record.target_low_priority - (len(nodes) - dedicated)),
+        body.resize_timeout,
+        option,
+    )
+    for node in nodes:
+        if node.state != "leavingpool":
+            begin_leave(tx, node, option)
+    return _touched(tx, record)
+
+
+def existing_pool(db: Connection, pool_id: str) -> PoolRecord:
+    """The pool of that id. Refuses: PoolNotFound."""
+    record = rows.get_pool(db, pool_id)
+    if record is None:
+        raise Refused("PoolNotFound")
+    return record
+
+
+def _begin_resize(
+    tx: Tx,
+    record: PoolRecord,
+    pool: PoolState,
+    dedicated: int,
+    low_priority: int,
+    timeout: str | None,
+    option: str | None,
+) -> None:
+    timeout_s = _resize_timeout_s(timeout)
+    rows.save_pool(
+        tx.db,
+        record.key,
+        target_dedicated=dedicated,
+        target_low_priority=low_priority,
+        resize_started_us=tx.now_us,
+        resize_timeout_s=timeout_s,
+        deallocation=option or "requeue",
+    )
+    pool.order_failures = 0
+    set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "resize"))
+    tx.memory.set_timer(tx.now_us + int(timeout_s * 1_000_000), "pool", pool.key)
+    tx.memory.touched_pools.add(pool.key)
+
+
+def _changeable(tx: Tx, request: Request, event: str) -> tuple[PoolRecord, PoolState]:
+    """The pool, if it may be changed in this way now. Refuses: PoolNotFound, PoolBeing…."""
+    record = existing_pool(tx.db, request.params["pool_id"])
+    pool = tx.memory.pools[record.key]
+    refuses = event in ("resize", "remove_nodes") and pool.allocation_state != "steady"
+    if pool.state == "deleting" or refuses:
+        raise Refused(pool_refusal(pool.state, pool.allocation_state, event))
+    check_write(request, record.modified_us)
+    return record, pool
+
+
+def _touched(tx: Tx, record: PoolRecord) -> Answer:
+    modified_us = max(tx.now_us, record.modified_us + 1)
+    rows.save_pool(tx.db, record.key, modified_us=modified_us)
+    return Answer(modified_us=modified_us)
+
+
+def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) -> Answer:
+    rows.save_pool(
+        tx.db,
+        record.key,
+        spec=msgspec.json.encode(spec),
+        vm_size=spec.vm_size.lower(),
+        slots=spec.task_slots_per_node or record.slots,
+        inter_node=int(bool(spec.enable_inter_node_communication)),
+    )
+    start = spec.start_task
+    pool.start_task = msgspec.json.encode(start) if start else None
+    pool.waits_for_start_task = bool(start and start.wait_for_success is not False)
+    pool.slots = spec.task_slots_per_node or record.slots
+    policy = spec.task_scheduling_policy
+    tx.memory.view.set_pool(
+        pool.key,
+        spread=not policy or policy.node_fill_type != "pack",
+        creation_order=bool(policy and policy.job_default_order == "creationtime"),
+        slots_per_node=pool.slots,
+    )
+    return _touched(tx, record)
+
+
+def _resize_timeout_s(text: str | None) -> float:
+    """Seconds of a resizeTimeout; the unlimited one is as long as the wire can say."""
+    if text is None:
+        return RESIZE_TIMEOUT_S
+    seconds = parse_duration(text)
+    return 1e9 if seconds is None else seconds
+
+
+def _check_slots(vm_size: str, slots: int) -> None:
+    limit = min(256, SLOTS_PER_CORE_MAX * cores_of(vm_size))
+    if slots > limit:
+        raise invalid_property(
+            "taskSlotsPerNode", slots, f"A node of size {vm_size} has at most {limit} slots."
+        )
+
+
+def _check_auto_scale(body: PoolCreate) -> None:
+    if body.enable_auto_scale:
+        raise Refused(
+            "NotImplemented", "Autoscale is not carried out by this release; size the pool by hand."
+        )
+
+
+def _check_packages(body: PoolCreate) -> None:
+    if body.application_package_references:
+        raise Refused(
+            "InvalidApplicationPackageReferences",
+            "The account has no application of this id and version.",
+        )
+
+
+def node_counts(db: Connection, pool: PoolRecord, is_dedicated: bool) -> dict[str, int]:
+    """Nodes of one kind by state."""
+    counts = dict.fromkeys(_COUNTED.values(), 0)
+    total = 0
+    for node in node_rows.list_pool_nodes(db, pool.key):
+        if bool(node.is_dedicated) == is_dedicated:
+            counts[_COUNTED[node.state]] += 1
+            total += 1
+    return counts | {"total": total}
+
+
+_COUNTED = {
+    name.lower(): name
+    for name in (
+        "creating",
+        "idle",
+        "offline",
+        "preempted",
+        "rebooting",
+        "reimaging",
+        "running",
+        "starting",
+        "startTaskFailed",
+        "leavingPool",
+        "unknown",
+        "unusable",
+        "waitingForStartTask",
+        "deallocated",
+        "deallocating",
+        "upgradingOS",
+    )
+}

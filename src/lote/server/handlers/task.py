@@ -1,0 +1,343 @@
+"""Tasks: the operations of the data plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lote.domain.task import task_refusal
+from lote.scheduler.ready import ReadyTask
+from lote.server import job_ends
+from lote.server.conditions import check_write
+from lote.server.handlers.job import existing_job, writable_job
+from lote.server.memory import FORGET, JobState
+from lote.server.owner import Tx
+from lote.server.pages import answer_one, answer_page, page_of
+from lote.server.placing import affinity_key, push_ready_rows
+from lote.server.request import Answer, Request
+from lote.server.runs import USER_ENDED, end_now, failure_text, kill, move_count
+from lote.server.views import task_directory, view_task
+from lote.store import dependencies
+from lote.store import tasks as rows
+from lote.store.database import Connection
+from lote.store.lists import list_tasks as page_of_tasks
+from lote.store.records import (
+    BLOCKED,
+    COMPLETED,
+    HAS_AFFINITY,
+    HAS_EXIT_CONDITIONS,
+    IS_MULTI_INSTANCE,
+    READY,
+    STATE_OF_PHASE,
+    JobRecord,
+    TaskRecord,
+)
+from lote.wire.check import check_task, check_task_replace
+from lote.wire.decode import decode_task_group, task_id_of
+from lote.wire.errors import Refused, error_object
+from lote.wire.fitting import member_names
+from lote.wire.formats import etag_of, format_timestamp
+from lote.wire.task import Task, TaskCreate, TaskReplace
+
+MEMBERS = member_names(Task)
+
+Entry = tuple[TaskCreate | Refused, bytes]
+
+
+def create_task(tx: Tx, request: Request) -> Answer:
+    """Add one task. Refuses: TaskExists, JobCompleted and its like, what breaks a rule."""
+    body: TaskCreate = request.body
+    record, job = writable_job(tx, request.params["job_id"], "add_task")
+    (result,) = add_entries(tx, record, job, [(body, msgspec.json.encode(body))])
+    if isinstance(result, Refused):
+        raise result
+    return Answer(modified_us=tx.now_us, location=f"/jobs/{record.id}/tasks/{body.id}")
+
+
+def decode_collection(request: Request) -> list[Entry]:
+    """The entries of a collection, each checked for its form; done outside the owner thread."""
+    return decode_task_group(request.raw_body)
+
+
+def create_task_collection(tx: Tx, request: Request) -> Answer:
+    """Add up to 100 tasks, each with a result of its own. Refuses: by the job's state."""
+    entries: list[Entry] = request.body
+    record, job = writable_job(tx, request.params["job_id"], "add_task")
+    results = add_entries(tx, record, job, entries)
+    etag, modified = etag_of(tx.now_us), format_timestamp(tx.now_us)
+    base = f"{request.base_url}/jobs/{record.id}/tasks/"
+    value: list[dict[str, Any]] = []
+    for (task, raw), result in zip(entries, results, strict=True):
+        task_id = task_id_of(raw) if isinstance(task, Refused) else task.id
+        if isinstance(result, Refused):
+            error = error_object(result)
+            value.append({"status": "clienterror", "taskId": task_id, "error": error})
+        else:
+            value.append(
+                {
+                    "status": "success",
+                    "taskId": task_id,
+                    "eTag": etag,
+                    "lastModified": modified,
+                    "location": base + task_id,
+                }
+            )
+    metadata = f"{request.base_url}/$metadata#{request.operation.metadata}"
+    return Answer(msgspec.json.encode({"odata.metadata": metadata, "value": value}))
+
+
+def add_entries(
+    tx: Tx, record: JobRecord, job: JobState, entries: list[Entry]
+) -> list[int | Refused]:
+    """Insert tasks; for each its row key, or why it was refused."""
+    memory = tx.memory
+    job_mode = "performexitoptionsjobaction" if job.acts_on_failure else "noaction"
+    results: list[int | Refused] = []
+    fresh: list[rows.NewTask] = []
+    for task, raw in entries:
+        if isinstance(task, Refused):
+            results.append(task)
+            continue
+        try:
+            check_task(task, uses_dependencies=job.uses_dependencies, job_on_task_failure=job_mode)
+            _check_carried_out(task)
+        except Refused as refused:
+            results.append(refused)
+            continue
+        key = _next_key(tx)
+        slots = task.required_slots or 1
+        results.append(key)
+        fresh.append(
+            rows.NewTask(key, job.key, task.id, READY, _flags(task), slots, 0, tx.now_us, raw)
+        )
+    added = rows.add_tasks(tx.db, fresh) if fresh else set()
+    if len(added) != len(fresh):
+        taken = {new.key for new in fresh} - added
+        results = [Refused("TaskExists") if r in taken else r for r in results]
+        fresh = [new for new in fresh if new.key in added]
+    if job.uses_dependencies and fresh:
+        _add_dependencies(tx, job, fresh, entries, results)
+    _push(tx, job, fresh)
+    slots_added = sum(new.slots for new in fresh)
+    job.counts.active += len(fresh)
+    job.counts.active_slots += slots_added
+    memory.dirty_counts.add(job.key)
+    return results
+
+
+def _add_dependencies(
+    tx: Tx,
+    job: JobState,
+    fresh: list[rows.NewTask],
+    entries: list[Entry],
+    results: list[int | Refused],
+) -> None:
+    by_key = {new.key: new for new in fresh}
+    for (task, _), key in zip(entries, results, strict=True):
+        if isinstance(key, Refused) or isinstance(task, Refused) or task.depends_on is None:
+            continue
+        ids = task.depends_on.task_ids or []
+        ranges = [(one.start, one.end) for one in task.depends_on.task_id_ranges or []]
+        waiting = dependencies.add_dependencies(tx.db, job.key, key, ids, ranges)
+        if waiting:
+            by_key[key].phase = BLOCKED
+            rows.block_task(tx.db, key, waiting)
+
+
+def _push(tx: Tx, job: JobState, fresh: list[rows.NewTask]) -> None:
+    """Into the window, if all ready tasks before them are in it and there is room."""
+    memory = tx.memory
+    view = memory.view.jobs[job.key]
+    ready = [new for new in fresh if new.phase == READY]
+    if not ready:
+        return
+    if view.more or view.ready_count + len(ready) > tx.settings.window_tasks:
+        memory.view.push_ready(job.key, [], more=True)
+    else:
+        tasks = []
+        for new in ready:
+            memory.specs.add(new.key, 0, 0, new.flags, new.spec)
+            affinity = affinity_key(memory, new.spec) if new.flags & HAS_AFFINITY else 0
+            is_single = not new.flags & IS_MULTI_INSTANCE
+            tasks.append(ReadyTask(new.key, new.slots, affinity, False, is_single))
+        memory.view.push_ready(job.key, tasks, more=False)
+    if job.pool_key:
+        memory.dirty_pools.add(job.pool_key)
+
+
+def _next_key(tx: Tx) -> int:
+    memory = tx.memory
+    if memory.next_task_key >= memory.task_keys_end:
+        memory.next_task_key = rows.reserve_task_keys(tx.db)
+        memory.task_keys_end = memory.next_task_key + rows.KEY_BLOCK
+    memory.next_task_key += 1
+    return memory.next_task_key - 1
+
+
+def _flags(task: TaskCreate) -> int:
+    flags = 0
+    if task.exit_conditions is not None:
+        flags |= HAS_EXIT_CONDITIONS
+    if task.multi_instance_settings is not None:
+        flags |= IS_MULTI_INSTANCE
+    if task.affinity_info is not None:
+        flags |= HAS_AFFINITY
+    return flags
+
+
+def _check_carried_out(task: TaskCreate) -> None:
+    """Refuse what this release would not do, rather than do without it in silence."""
+    if task.multi_instance_settings is not None:
+        raise Refused("NotImplemented", "This release does not run multi-instance tasks yet.")
+    if task.container_settings is not None:
+        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+    if task.application_package_references:
+        raise Refused(
+            "InvalidApplicationPackageReferences",
+            "The account has no application of this id and version.",
+        )
+
+
+def list_tasks(db: Connection, request: Request) -> Answer:
+    """One page of a job's tasks. Refuses: JobNotFound."""
+    job = existing_job(db, request.params["job_id"])
+    retries = job_retries(job)
+    records = page_of_tasks(db, job.key, page_of(request, "tasks"))
+    return answer_page(
+        request, records, MEMBERS, lambda one: view_task(one, job.id, retries, request.base_url)
+    )
+
+
+def get_task(db: Connection, request: Request) -> Answer:
+    """One task. Refuses: JobNotFound, TaskNotFound."""
+    job, record = existing_task(db, request)
+    shown = view_task(record, job.id, job_retries(job), request.base_url)
+    return answer_one(request, shown, MEMBERS, record.modified_us)
+
+
+def replace_task(tx: Tx, request: Request) -> Answer:
+    """Replace a task's constraints. Refuses: TaskCompleted."""
+    body: TaskReplace = request.body
+    _, record = _changeable(tx, request, "update")
+    check_task_replace(body)
+    spec = msgspec.json.decode(record.spec, type=TaskCreate, strict=False)
+    spec.constraints = body.constraints
+    modified_us = max(tx.now_us, record.modified_us + 1)
+    rows.save_task_spec(tx.db, record.key, msgspec.json.encode(spec), modified_us)
+    tx.memory.specs.take(record.key)
+    return Answer(modified_us=modified_us)
+
+
+def delete_task(tx: Tx, request: Request) -> Answer:
+    """Delete a task in any state, with its files. Refuses: TaskNotFound."""
+    job_record, record = _changeable(tx, request, "delete")
+    memory = tx.memory
+    job = memory.jobs.get(job_record.key)
+    placed = memory.placed.get(record.key)
+    if placed is not None:
+        kill(tx, placed, FORGET)
+    if job is not None:
+        _uncount(tx, job, record)
+        if record.phase == READY:
+            memory.view.drop_ready(job.key, record.key)
+            memory.specs.take(record.key)
+        memory.touched_jobs.add(job.key)
+    else:
+        job_ends.uncount_completed(tx, job_record.key, record)
+    if record.phase == COMPLETED:
+        dependencies.forget_parent(tx.db, job_record.key, record.key, record.id)
+    rows.delete_task(tx.db, record.key)
+    if record.node_key is not None and record.node_key in memory.nodes:
+        directory = task_directory(job_record.id, record.id)
+        job_ends.clean_node(tx, record.node_key, [directory])
+    return Answer()
+
+
+def _uncount(tx: Tx, job: JobState, record: TaskRecord) -> None:
+    job_ends.take_off(job.counts, record)
+    tx.memory.dirty_counts.add(job.key)
+
+
+def terminate_task(tx: Tx, request: Request) -> Answer:
+    """Complete a task at once; what runs of it is killed. Refuses: TaskCompleted."""
+    job_record, record = _changeable(tx, request, "terminate")
+    memory = tx.memory
+    job = memory.jobs.get(job_record.key)
+    placed = memory.placed.get(record.key)
+    modified_us = max(tx.now_us, record.modified_us + 1)
+    if placed is not None:
+        end_now(tx, placed, USER_ENDED)
+        kill(tx, placed, FORGET)
+    else:
+        rows.end_tasks(
+            tx.db,
+            [
+                (
+                    *(record.phase, record.state_us, tx.now_us, record.start_us, tx.now_us, None),
+                    *(0, failure_text(USER_ENDED), None, None, None, record.key),
+                )
+            ],
+        )
+        if job is not None:
+            memory.view.drop_ready(job.key, record.key)
+            memory.specs.take(record.key)
+            move_count(tx, job, "active", record.slots, is_success=False)
+            if job.uses_dependencies or job.acts_on_failure:
+                memory.finished.append((record.key, job.key, None, USER_ENDED))
+    rows.touch_task(tx.db, record.key, modified_us)
+    return Answer(modified_us=modified_us)
+
+
+def reactivate_task(tx: Tx, request: Request) -> Answer:
+    """Let a failed task run again. Refuses: TaskNotCompleted, TaskSucceeded, by job state."""
+    writable_job(tx, request.params["job_id"], "reactivate_task")
+    job_record, record = _changeable(tx, request, "reactivate")
+    job = tx.memory.jobs[job_record.key]
+    if record.key in tx.memory.placed:
+        raise Refused("TaskNotCompleted", "The task's last run is still being ended.")
+    modified_us = max(tx.now_us, record.modified_us + 1)
+    dependencies.forget_parent(tx.db, job.key, record.key, record.id)
+    phase = READY if record.waiting <= 0 else BLOCKED
+    rows.reactivate_task(tx.db, record.key, phase, tx.now_us, modified_us)
+    job_ends.take_off(job.counts, record)
+    job.counts.active += 1
+    job.counts.active_slots += record.slots
+    tx.memory.dirty_counts.add(job.key)
+    if phase == READY:
+        push_ready_rows(tx, job.key, [record.key])
+    return Answer(modified_us=modified_us)
+
+
+def existing_task(db: Connection, request: Request) -> tuple[JobRecord, TaskRecord]:
+    """The task and its job. Refuses: JobNotFound, TaskNotFound."""
+    job = existing_job(db, request.params["job_id"])
+    record = rows.get_task(db, job.key, request.params["task_id"])
+    if record is None:
+        raise Refused("TaskNotFound")
+    return job, record
+
+
+def job_retries(job: JobRecord) -> int:
+    """The maxTaskRetryCount that tasks of the job have unless they say otherwise."""
+    return _retries.decode(job.spec).constraints.get("maxTaskRetryCount") or 0
+
+
+class _Retries(msgspec.Struct):
+    constraints: dict[str, Any] = {}
+
+
+_retries = msgspec.json.Decoder(_Retries)
+
+
+def _changeable(tx: Tx, request: Request, event: str) -> tuple[JobRecord, TaskRecord]:
+    job, record = existing_task(tx.db, request)
+    state = STATE_OF_PHASE[record.phase]
+    succeeded = record.exit_code == 0 and record.result == 1
+    code = task_refusal(state, event, succeeded=succeeded)
+    if code is not None:
+        raise Refused(code)
+    if job.state == "deleting":
+        raise Refused("JobBeingDeleted")
+    check_write(request, record.modified_us)
+    return job, record

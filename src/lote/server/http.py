@@ -1,0 +1,381 @@
+"""The data plane over HTTP: authenticate, match a row, decode, call, encode.
+
+The raw request target is kept, because ``%2F`` in file paths and the signature need it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import queue
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from urllib.parse import unquote_plus
+
+from lote.server import shared_key
+from lote.server.asgi import (
+    BodyTooLarge,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    read_body,
+    send_answer,
+)
+from lote.server.channel import Callers, serve_channel
+from lote.server.conditions import check_read, parse_conditions
+from lote.server.folder import AccountFile
+from lote.server.handlers import account as account_handlers
+from lote.server.handlers import file as file_handlers
+from lote.server.handlers import job as job_handlers
+from lote.server.handlers import node as node_handlers
+from lote.server.handlers import pool as pool_handlers
+from lote.server.handlers import task as task_handlers
+from lote.server.owner import Owner
+from lote.server.request import Answer, Request
+from lote.server.streams import Streams
+from lote.settings import Settings
+from lote.store.database import Connection, DatabaseError
+from lote.wire.decode import decode
+from lote.wire.errors import Refused, error_body, invalid_query
+from lote.wire.formats import etag_of, format_http_date
+from lote.wire.operations import Operation, match
+from lote.wire.versions import check_api_version
+from lote.world import World
+
+log = logging.getLogger("lote.http")
+
+BODY_BYTES_MAX = 1 << 20  # REST: a request's body stays below 1 MB
+JSON_TYPE = b"application/json;odata=minimalmetadata"
+PAGE_SIZE_MAX = 1000  # REST: maxresults
+ALIASES = frozenset({"127", "localhost", "0"})  # what clients make of the host of a URL
+READERS = 2
+
+Headers = list[tuple[bytes, bytes]]
+_MODULES: tuple[ModuleType, ...] = (
+    account_handlers,
+    job_handlers,
+    node_handlers,
+    pool_handlers,
+    task_handlers,
+)
+_FILES = {
+    "list_task_files": file_handlers.find_task_files,
+    "download_task_file": file_handlers.find_task_files,
+    "get_task_file_properties": file_handlers.find_task_files,
+    "delete_task_file": file_handlers.find_task_files,
+    "list_node_files": file_handlers.find_node_files,
+    "download_node_file": file_handlers.find_node_files,
+    "get_node_file_properties": file_handlers.find_node_files,
+    "delete_node_file": file_handlers.find_node_files,
+}
+
+
+def find_handler(name: str) -> tuple[Callable[..., Answer], bool] | None:
+    """The handler of an operation, and whether it runs in the owner thread (its first parameter
+    is a transaction) or on a read-only connection."""
+    for module in _MODULES:
+        function = getattr(module, name, None)
+        if function is not None:
+            return function, next(iter(inspect.signature(function).parameters)) == "tx"
+    return None
+
+
+_HANDLERS: dict[str, tuple[Callable[..., Answer], bool] | None] = {}
+
+
+class Service:
+    """The ASGI application of both listeners."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        account: AccountFile,
+        owner: Owner,
+        streams: Streams,
+        callers: Callers,
+        open_reader: Callable[[], Connection],
+        world: World,
+    ) -> None:
+        self._settings = settings
+        self._account = account
+        self._owner = owner
+        self._streams = streams
+        self._callers = callers
+        self._world = world
+        self._quick_reader = open_reader()
+        self._readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        for _ in range(READERS):
+            self._readers.put(open_reader())
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+
+    def close(self) -> None:
+        """Close the read-only connections; no request may come after."""
+        self._threads.shutdown(wait=True)
+        self._quick_reader.close()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection or request."""
+        if scope["type"] == "websocket":
+            await serve_channel(self._callers, scope, receive, send)
+        elif scope["path"].startswith("/node/streams/") and scope["method"] == "POST":
+            await self._streams.serve(scope, receive, send)
+        elif scope["path"] == "/healthz":
+            await send_answer(send, 200, [(b"content-type", b"text/plain")], b"ok\n")
+        else:
+            await self._data_plane(scope, receive, send)
+
+    async def _data_plane(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._world.new_guid()
+        headers = headers_of(scope)
+        common: Headers = [
+            (b"request-id", request_id.encode()),
+            (b"dataserviceversion", b"3.0"),
+        ]
+        if headers.get("return-client-request-id", "").lower() == "true":
+            echoed = headers.get("client-request-id", "").encode("latin-1")
+            common.append((b"client-request-id", echoed))
+        base_url = f"{scope['scheme']}://{headers.get('host', '')}"
+        try:
+            request = await self._read(scope, receive, headers, base_url)
+            await self._answer(request, send, common)
+        except Refused as refused:
+            await self._refuse(send, scope["method"], refused, base_url, request_id, common)
+        except ClientGone:
+            log.info("client_gone", extra={"request_id": request_id})
+        except DatabaseError as error:
+            log.error("read_failed", extra={"request_id": request_id, "error": str(error)})
+            busy = Refused("ServerBusy", headers={"Retry-After": "2"})
+            await self._refuse(send, scope["method"], busy, base_url, request_id, common)
+        except Exception:
+            log.exception("request_failed", extra={"request_id": request_id})
+            broken = Refused("InternalError")
+            await self._refuse(send, scope["method"], broken, base_url, request_id, common)
+
+    async def _read(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], base_url: str
+    ) -> Request:
+        """Authenticate, match and decode a request."""
+        raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
+        raw_query = scope["query_string"].decode("latin-1")
+        name, is_prefixed = self._authenticate(scope["method"], raw_path, raw_query, headers)
+        path = raw_path
+        if is_prefixed:
+            prefix = "/" + raw_path.split("/", 2)[1]
+            path = raw_path[len(prefix) :] or "/"
+            base_url += prefix
+        query = parse_query(raw_query)
+        api_version = check_api_version(query.get("api-version"))
+        operation, params = match(scope["method"], path)
+        check_query(query, operation)
+        if not operation.real:
+            raise Refused(
+                "NotImplemented", f"This release does not carry out {operation.name} yet."
+            )
+        request = Request(
+            operation=operation,
+            params=params,
+            query=query,
+            base_url=base_url,
+            path=path,
+            api_version=api_version,
+            account=name,
+            conditions=parse_conditions(headers),
+            headers=headers,
+            now_us=self._world.now_us(),
+        )
+        if scope["method"] in ("POST", "PUT", "PATCH"):
+            await self._read_body(request, receive, headers)
+        return request
+
+    async def _read_body(
+        self, request: Request, receive: Receive, headers: Mapping[str, str]
+    ) -> None:
+        operation = request.operation
+        try:
+            request.raw_body = await read_body(receive, BODY_BYTES_MAX)
+        except BodyTooLarge:
+            raise Refused("RequestBodyTooLarge") from None
+        if operation.takes is None:
+            return
+        if not request.raw_body.strip() and operation.takes_optional:
+            return
+        check_content_type(headers.get("content-type"))
+        if operation.name == "create_task_collection":
+            request.body = task_handlers.decode_collection(request)
+        else:
+            request.body = decode(request.raw_body, operation.takes)
+
+    def _authenticate(
+        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
+    ) -> tuple[str, bool]:
+        """(account, whether the path begins with its name). Refuses: AuthenticationFailed …"""
+        value = headers.get("authorization")
+        if value is not None and value[:7].lower() == "bearer ":
+            raise Refused(
+                "AuthenticationFailed",
+                status=401,
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+                values=[("AuthenticationErrorDetail", "Bearer tokens are not accepted here.")],
+            )
+        name, signature = shared_key.parse_authorization(value)
+        own = self._account.name.lower()
+        if name.lower() != own and name.lower() not in ALIASES:
+            detail = "The account of the request is not known here."
+            raise Refused("AuthenticationFailed", values=[("AuthenticationErrorDetail", detail)])
+        shared_key.check_date(headers, self._world.now_us(), self._settings.clock_skew_s)
+        shared_key.verify(method, raw_path, raw_query, headers, name, signature, self._account.keys)
+        return self._account.name, raw_path.lower().startswith((f"/{own}/",))
+
+    # -- calling ----------------------------------------------------------------------------
+
+    async def _answer(self, request: Request, send: Send, common: Headers) -> None:
+        name = request.operation.name
+        if name in _FILES:
+            await self._answer_file(request, send, common)
+            return
+        found = _HANDLERS.get(name) or _HANDLERS.setdefault(name, find_handler(name))
+        if found is None:
+            raise Refused("NotImplemented")
+        handler, is_owners = found
+        if is_owners:
+            answer = await self._owner.ask(handler, request)
+        elif "maxresults" in request.operation.query:
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._threads, self._read_apart, handler, request)
+        else:
+            # A point read in the page cache costs less than handing it to a thread.
+            answer = handler(self._quick_reader, request)
+        if answer.modified_us is not None and request.operation.method in ("GET", "HEAD"):
+            check_read(request.conditions, answer.modified_us)
+        await self._send(request, answer, send, common)
+
+    def _read_apart(self, handler: Callable[..., Answer], request: Request) -> Answer:
+        reader = self._readers.get()
+        try:
+            return handler(reader, request)
+        finally:
+            self._readers.put(reader)
+
+    async def _send(self, request: Request, answer: Answer, send: Send, common: Headers) -> None:
+        operation = request.operation
+        headers = common
+        for name, value in answer.headers:
+            headers.append((name.lower().encode(), value.encode("latin-1")))
+        if answer.modified_us is not None and "etag" in operation.headers:
+            headers.append((b"etag", etag_of(answer.modified_us).encode()))
+            headers.append((b"last-modified", format_http_date(answer.modified_us).encode()))
+        if "dataserviceid" in operation.headers:
+            url = request.base_url + (answer.location or request.path)
+            headers.append((b"dataserviceid", url.encode("latin-1")))
+        if answer.location is not None and "location" in operation.headers:
+            headers.append((b"location", (request.base_url + answer.location).encode()))
+        if answer.body is not None:
+            headers.append((b"content-type", JSON_TYPE))
+        await send_answer(send, answer.status or operation.status, headers, answer.body or b"")
+
+    async def _answer_file(self, request: Request, send: Send, common: Headers) -> None:
+        operation = request.operation
+        place = await self._owner.ask(_FILES[operation.name], request)
+        if operation.name.startswith("list_"):
+            answer = await file_handlers.list_files(self._streams, request, place)
+            await self._send(request, answer, send, common)
+        elif operation.method == "DELETE":
+            answer = await file_handlers.delete_file(self._streams, request, place)
+            await self._send(request, answer, send, common)
+        elif operation.method == "HEAD":
+            facts = await file_handlers.file_facts(self._streams, request, place)
+            check_read(request.conditions, facts.modified_us)
+            headers = common + _encoded(file_handlers.file_headers(request, place, facts))
+            headers.append((b"content-length", str(facts.size).encode()))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._send_file(request, place, send, common)
+
+    async def _send_file(
+        self, request: Request, place: file_handlers.Place, send: Send, common: Headers
+    ) -> None:
+        byte_range = file_handlers.parse_range(request.headers.get("ocp-range"))
+        facts, transfer = await file_handlers.open_file(self._streams, request, place, byte_range)
+        try:
+            check_read(request.conditions, facts.modified_us)
+        except Refused:
+            transfer.finish()
+            raise
+        headers = common + _encoded(file_handlers.file_headers(request, place, facts))
+        headers.append((b"content-length", str(facts.length).encode()))
+        if byte_range is not None:
+            last = facts.start + facts.length - 1
+            span = f"bytes {facts.start}-{last}/{facts.size}"
+            headers.append((b"content-range", span.encode()))
+        # 206 makes the SDKs fail: a range is answered with 200. Source: REST, ocp-range.
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for piece in file_handlers.pieces(transfer):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(
+        self,
+        send: Send,
+        method: str,
+        refused: Refused,
+        base_url: str,
+        request_id: str,
+        common: Headers,
+    ) -> None:
+        headers = common + _encoded(list(refused.headers.items()))
+        body = b""
+        if method != "HEAD" and refused.status != 304:
+            headers.append((b"content-type", JSON_TYPE))
+            body = error_body(refused, base_url, request_id, self._world.now_us())
+        if refused.status != 304:
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _encoded(headers: list[tuple[str, str]]) -> Headers:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+
+
+def parse_query(raw_query: str) -> dict[str, str]:
+    """Options by lower-case name without ``$``; the first of a repeated one."""
+    found: dict[str, str] = {}
+    for part in raw_query.split("&"):
+        name, _, value = part.partition("=")
+        if name:
+            found.setdefault(unquote_plus(name).lower().lstrip("$"), unquote_plus(value))
+    return found
+
+
+def check_query(query: Mapping[str, str], operation: Operation) -> None:
+    """Refuses: a maxresults that is no number (InvalidQueryParameterValue) or out of range."""
+    text = query.get("maxresults")
+    if text is None or "maxresults" not in operation.query:
+        return
+    if not text.isascii() or not text.lstrip("-").isdigit() or len(text) > 9:
+        raise invalid_query("maxresults", text[:32], "The value must be a whole number.")
+    if not 1 <= int(text) <= PAGE_SIZE_MAX:
+        raise Refused(
+            "OutOfRangeQueryParameterValue",
+            values=[
+                ("QueryParameterName", "maxresults"),
+                ("QueryParameterValue", text),
+                ("MinimumAllowed", "1"),
+                ("MaximumAllowed", str(PAGE_SIZE_MAX)),
+            ],
+        )
+
+
+def check_content_type(value: str | None) -> None:
+    """Refuses: InvalidHeaderValue for a body that says it is not JSON."""
+    if value is not None and "json" not in value.lower():
+        raise Refused(
+            "InvalidHeaderValue", values=[("HeaderName", "Content-Type"), ("HeaderValue", value)]
+        )

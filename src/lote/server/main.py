@@ -1,0 +1,349 @@
+"""Composes the service: listeners, owner thread, engines, storage, and the ready file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from lote.blobs.accounts import StorageAccount
+from lote.blobs.sas import account_sas
+from lote.engines.local import LocalEngine
+from lote.engines.seam import Engine
+from lote.server.certificate import Certificates, make_certificates
+from lote.server.channel import Callers
+from lote.server.desk import EngineDesk
+from lote.server.folder import AccountFile, DataFolder, Ports, write_private
+from lote.server.http import Service
+from lote.server.load import load_memory
+from lote.server.logs import set_up_logs
+from lote.server.owner import Owner, Tx
+from lote.server.settle import settle, take_alarms
+from lote.server.streams import Streams
+from lote.settings import HTTP_PORT, STORAGE_PORT, STORAGE_TLS_PORT, TLS_PORT, Settings
+from lote.storage.launch import StorageFailed, StorageProcess
+from lote.store.database import open_reader
+from lote.store.events import add_event
+from lote.wire.frames import AutoStorage
+from lote.world import World
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+CHANNEL_BYTES_MAX = 64 << 20
+AUTO_STORAGE_S = 30 * 86_400  # life of the SAS with which agents read the linked account
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+Ready = dict[str, Any]
+
+
+def serve(
+    settings: Settings,
+    *,
+    world: World | None = None,
+    on_ready: Callable[[Ready, bool], None] = lambda ready, is_new: None,
+) -> int:
+    """Run the service until SIGINT or SIGTERM; for the main thread. Returns the exit code.
+
+    ``on_ready`` is called once every listener answers, with the ready file's content and whether
+    the account was made now. Raises FolderInUse, OSError for a port that is taken.
+    """
+    set_up_logs()
+    folder = DataFolder(settings.folder)
+    try:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, folder, world or World(), on_ready))
+    finally:
+        folder.close()
+    return 0
+
+
+class Listeners:
+    """The sockets of the two listeners, bound before anything else so that their ports are known.
+
+    Plain HTTP leaves this machine only if that was asked for in words.
+    """
+
+    def __init__(self, settings: Settings, remembered: Ports) -> None:
+        is_open = settings.host in LOOPBACK or settings.allow_insecure_network
+        self.plain_host = settings.host if is_open else "127.0.0.1"
+        self.http = bind(self.plain_host, settings.http_port, remembered.http, HTTP_PORT)
+        self.tls = bind(settings.host, settings.tls_port, remembered.tls, TLS_PORT)
+
+    @property
+    def http_port(self) -> int:
+        """Port of the plain listener."""
+        return int(self.http.getsockname()[1])
+
+    @property
+    def tls_port(self) -> int:
+        """Port of the HTTPS listener."""
+        return int(self.tls.getsockname()[1])
+
+
+def bind(host: str, asked: int | None, remembered: int, default: int) -> socket.socket:
+    """A listening socket on the port asked for, else the remembered one, else the default.
+
+    Port 0 asks for a free one, and prefers the remembered one.
+    """
+    choices = [asked] if asked else [remembered, 0] if asked == 0 else [remembered or default]
+    error: OSError | None = None
+    for port in choices:
+        if not port and asked != 0:
+            continue
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as failure:
+            listener.close()
+            error = OSError(f"Port {port} of {host} can't be used: {failure.strerror}.")
+            continue
+        listener.set_inheritable(False)
+        return listener
+    raise error or OSError("no port to listen on")
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to us and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None: there are two servers, and signals are for the whole service."""
+        yield
+
+
+async def _serve(
+    settings: Settings,
+    folder: DataFolder,
+    world: World,
+    on_ready: Callable[[Ready, bool], None],
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    account, is_new = folder.account(settings, world)
+    remembered = folder.ports()
+    listeners = Listeners(settings, remembered)
+    certificates = make_certificates(folder.path, settings.host, world)
+    storage = await start_storage(settings, folder, account, listeners, certificates, remembered)
+    composed = Composed(settings, folder, world, account, listeners, storage.linked)
+    servers = [composed.server(None), composed.server(certificates)]
+    try:
+        folder.remember(
+            Ports(listeners.http_port, listeners.tls_port, storage.ports[0], storage.ports[1])
+        )
+        await composed.start(loop)
+        sockets = (listeners.http, listeners.tls)
+        serving = [
+            asyncio.create_task(server.serve(sockets=[one]))
+            for server, one in zip(servers, sockets, strict=True)
+        ]
+        for server in servers:
+            await server.listening.wait()
+        ready = ready_facts(settings, account, listeners, storage, certificates)
+        content = msgspec.json.format(msgspec.json.encode(ready), indent=1)
+        write_private(folder.ready, content)
+        if settings.ready_file is not None:
+            write_private(settings.ready_file, content)
+        on_ready(ready, is_new)
+        await stop.wait()
+        for server in servers:
+            server.should_exit = True
+            server.force_exit = True
+        await asyncio.gather(*serving, return_exceptions=True)
+    finally:
+        await asyncio.to_thread(composed.close)
+        if storage.process is not None:
+            await storage.process.stop()
+
+
+class Linked(msgspec.Struct):
+    """The linked storage account, the process that serves it if it is ours, and its ports."""
+
+    linked: StorageAccount
+    ports: tuple[int, int]
+    process: StorageProcess | None = None
+
+
+async def start_storage(
+    settings: Settings,
+    folder: DataFolder,
+    account: AccountFile,
+    listeners: Listeners,
+    certificates: Certificates,
+    remembered: Ports,
+) -> Linked:
+    """The linked storage account: the one given, else the built-in one, started here."""
+    if settings.storage_connection_string:
+        given = StorageAccount.from_connection_string(settings.storage_connection_string)
+        return Linked(given, (remembered.storage, remembered.storage_tls))
+    wanted = []
+    for asked, last, default in (
+        (settings.storage_port, remembered.storage, STORAGE_PORT),
+        (settings.storage_tls_port, remembered.storage_tls, STORAGE_TLS_PORT),
+    ):
+        probe = bind(listeners.plain_host, asked, last, default)
+        wanted.append(int(probe.getsockname()[1]))
+        probe.close()
+    process = StorageProcess(
+        folder.path / "blobs",
+        listeners.plain_host,
+        (wanted[0], wanted[1]),
+        {account.storage_name: account.storage_keys},
+        (certificates.certificate, certificates.private_key),
+    )
+    try:
+        ports = await process.start()
+    except StorageFailed as error:
+        raise OSError(str(error)) from None
+    endpoint = f"http://{_url_host(listeners.plain_host)}:{ports[0]}/{account.storage_name}"
+    linked = StorageAccount(account.storage_name, account.storage_keys[0], endpoint)
+    return Linked(linked, ports, process)
+
+
+class Composed:
+    """Everything of the service that is not a listener."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        world: World,
+        account: AccountFile,
+        listeners: Listeners,
+        linked: StorageAccount,
+        *,
+        engines: Mapping[str, Engine] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._linked = linked
+        self._world = world
+        self.url = f"http://{_url_host(listeners.plain_host)}:{listeners.http_port}"
+        self.owner = Owner(
+            settings, world, folder.database, load=load_memory, settle=settle, alarm=take_alarms
+        )
+        self._engines = engines or {"local": self._local_engine()}
+        self.desk = EngineDesk(self._engines, self.owner)
+        self.owner.memory.desk = self.desk
+        self.callers = Callers(self.owner, lambda: (account.name, self.url), self._auto_storage)
+        streams = Streams(self.owner, world)
+        self.service = Service(
+            settings,
+            account,
+            self.owner,
+            streams,
+            self.callers,
+            lambda: open_reader(folder.database),
+            world,
+        )
+
+    def _local_engine(self) -> LocalEngine:
+        return LocalEngine(
+            self._settings.nodes_folder,
+            lambda: self.url,
+            self._world,
+            grace_s=self._settings.node_grace_s,
+            task_uid_base=self._settings.task_uid_base,
+        )
+
+    def _auto_storage(self) -> AutoStorage:
+        expires_us = self._world.now_us() + AUTO_STORAGE_S * 1_000_000
+        account = self._linked
+        sas = account_sas(account.name, account.key, "rl", expires_us)
+        return AutoStorage(account.blob_endpoint, sas)
+
+    async def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load the account and let nodes come back."""
+        self.owner.start(loop)
+        self.desk.resume()
+        self.owner.tell(_note_start)
+
+    def server(self, certificates: Certificates | None) -> QuietServer:
+        """A listener's server; with certificates it speaks HTTPS."""
+        config = uvicorn.Config(
+            self.service,
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=2,
+            ws_max_size=CHANNEL_BYTES_MAX,
+            ws_per_message_deflate=False,
+            ssl_certfile=None if certificates is None else str(certificates.certificate),
+            ssl_keyfile=None if certificates is None else str(certificates.private_key),
+        )
+        return QuietServer(config)
+
+    def close(self) -> None:
+        """End the nodes (or leave them), then the owner."""
+        self.desk.close(leave_nodes=self._settings.leave_nodes)
+        self.owner.stop()
+        self.service.close()
+
+
+def _note_start(tx: Tx) -> None:
+    add_event(tx.db, tx.now_us, "service_started", "", "")
+
+
+def ready_facts(
+    settings: Settings,
+    account: AccountFile,
+    listeners: Listeners,
+    storage: Linked,
+    certificates: Certificates,
+) -> Ready:
+    """What the ready file says."""
+    host, plain = _url_host(settings.host), _url_host(listeners.plain_host)
+    linked = storage.linked
+    blob: Ready = {
+        "account": linked.name,
+        "key": linked.key,
+        "blob_endpoint": linked.blob_endpoint,
+        "connection_string": linked.connection_string,
+    }
+    if storage.process is not None:
+        blob["key2"] = account.storage_keys[1]
+        blob["tls_blob_endpoint"] = f"https://{plain}:{storage.ports[1]}/{linked.name}"
+    return {
+        "pid": os.getpid(),
+        "ca": str(certificates.authority),
+        "batch": {
+            "endpoint": f"http://{plain}:{listeners.http_port}",
+            "tls_endpoint": f"https://{host}:{listeners.tls_port}",
+            "account": account.name,
+            "key": account.keys[0],
+            "key2": account.keys[1],
+        },
+        "storage": blob,
+    }
+
+
+def _url_host(host: str) -> str:
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,107 @@
+"""Lists: the page asked for, the link to the next one, the members selected."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+from lote.server.request import Answer, Request, json_answer
+from lote.store.lists import Page
+from lote.wire.errors import invalid_query
+from lote.wire.filters import FILTERS
+from lote.wire.odata import Expr, parse_expand, parse_filter, parse_select, select_members
+
+
+class HasId(Protocol):
+    """Anything that is listed in order of ids."""
+
+    id: str
+
+
+R = TypeVar("R", bound=HasId)
+
+
+def page_of(request: Request, filters: str | None) -> Page:
+    """The part of a list that a request asks for. Refuses: InvalidQueryParameterValue."""
+    return Page(_after_id(request), request.page_size, filter_of(request, filters))
+
+
+def filter_of(request: Request, filters: str | None) -> Expr | None:
+    """The request's ``$filter`` over the properties that this list can be filtered by."""
+    text = request.query.get("filter")
+    if not text or filters is None:
+        return None
+    return parse_filter(text, FILTERS[filters])
+
+
+def answer_page(
+    request: Request, records: Sequence[R], members: frozenset[str], view: Callable[[R], Any]
+) -> Answer:
+    """A page of a list; ``records`` holds one more than the page if there is a next one."""
+    size = request.page_size
+    shown = [chosen(request, members, view(record)) for record in records[:size]]
+    next_id = records[size - 1].id if len(records) > size else None
+    return answer_list(request, shown, next_id)
+
+
+def answer_list(request: Request, shown: list[Any], next_id: str | None = None) -> Answer:
+    """The envelope of a list; ``next_id`` is the last id of this page if there is another."""
+    body: dict[str, Any] = {
+        "odata.metadata": f"{request.base_url}/$metadata#{request.operation.metadata}",
+        "value": shown,
+    }
+    if next_id is not None:
+        body["odata.nextLink"] = _next_link(request, next_id)
+    return json_answer(body)
+
+
+def answer_one(
+    request: Request, shown: dict[str, Any], members: frozenset[str], modified_us: int | None
+) -> Answer:
+    """One entity, with its metadata first and only the members selected."""
+    body = {"odata.metadata": f"{request.base_url}/$metadata#{request.operation.metadata}"}
+    return json_answer(body | chosen(request, members, shown), modified_us)
+
+
+def chosen(request: Request, members: frozenset[str], shown: dict[str, Any]) -> dict[str, Any]:
+    """The members of ``$select``, or all. Refuses: InvalidQueryParameterValue."""
+    expand = request.query.get("expand")
+    if expand:
+        parse_expand(expand)
+    select = request.query.get("select")
+    if not select:
+        return shown
+    return select_members(shown, parse_select(select, members))
+
+
+def paged(request: Request, items: Sequence[R]) -> tuple[list[R], str | None]:
+    """The page of a list that is all in memory, sorted by id, and the last id of that page."""
+    after = _after_id(request)
+    rest = [item for item in items if after is None or item.id.lower() > after.lower()]
+    size = request.page_size
+    page = rest[:size]
+    return page, page[-1].id if len(rest) > size else None
+
+
+def _after_id(request: Request) -> str | None:
+    token = request.query.get("skiptoken")
+    if not token:
+        return None
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        return base64.urlsafe_b64decode(padded).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise invalid_query("$skiptoken", token[:64], "This is not a token of this list.") from None
+
+
+def _next_link(request: Request, last_id: str) -> str:
+    token = base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+    parts = [f"$skiptoken={token}"]
+    for name in ("$filter", "$select", "$expand", "maxresults", "recursive"):
+        value = request.query.get(name.lstrip("$"))
+        parts += [f"{name}={quote(value, safe='')}"] if value else []
+    parts.append(f"api-version={request.api_version}")
+    return f"{request.base_url}{request.path}?{'&'.join(parts)}"
