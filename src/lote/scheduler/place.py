@@ -128,7 +128,10 @@ class _Placing:
     def _serve(self, turn: JobTurn) -> bool:
         """Place the job's oldest task that fits; False when none does."""
         waiting = turn.waiting()
+        only = self._guard.leaves_to_it(turn.job, turn.left, ahead=False)
         for cursor, task in waiting:
+            if only and task.key != only:
+                continue
             node_key = self._fit(turn, task)
             if node_key:
                 self._scratch.take(node_key, task.slots)
@@ -159,6 +162,8 @@ class _Placing:
             Assignment(task.key, node_key, job.key, task.slots, prefetched)
         )
         turn.left -= 1
+        if turn.left == 0:
+            self._guard.reach_cap(job)
         self._guard.count_pass(job.priority, task.key, choose=not prefetched)
 
     def _place_protected(self, run: TierRun) -> None:
@@ -169,11 +174,10 @@ class _Placing:
             return
         if not guard.fits_now or len(self._plan.assignments) >= limit:
             return
-        node_key, lane = guard.node_key, guard.lane
+        node_key, task_key = guard.node_key, guard.task_key
         turn = run.pull(job, job.rank)
-        # Another task of its kind that was requeued may be older, and then goes before it.
         for cursor, task in turn.waiting():
-            if cursor.name == lane:
+            if task.key == task_key:
                 self._scratch.take(node_key, task.slots)
                 self._assign(turn, task, node_key, prefetched=False)
                 cursor.advance()
@@ -215,6 +219,7 @@ class _Placing:
             turn = run.next()
             if turn is None:
                 break
+            self._ahead.avoided = self._guard.hidden
             if not self._ahead.find(turn.job):
                 missed += 1
                 run.failed(turn)
@@ -233,10 +238,12 @@ class _Placing:
         job, waiting = turn.job, turn.waiting()
         if waiting and waiting[0][1].slots > 1:
             self._guard.note_blocked(job, waiting[0][1])
+        if self._guard.leaves_to_it(job, turn.left, ahead=True):
+            return False  # what it leaves the place to needs several slots
         for cursor, task in waiting:
             if task.slots == 1 and task.single and not task.dedicated_only:
-                if self._guard.keep_before(job.priority, ahead.lengths):
-                    ahead.avoid(self._guard.hidden)
+                self._guard.keep_before(job.priority, ahead.lengths)
+                ahead.avoided = self._guard.hidden
                 node_key = ahead.find(job)
                 if not node_key:
                     return False

@@ -74,6 +74,7 @@ class Prefetcher:
         "_rows",
         "_slowed",
         "_topped",
+        "avoided",
         "lengths",
     )
 
@@ -86,12 +87,7 @@ class Prefetcher:
         self._topped: list[tuple[int, int]] = []  # heap of length, key; some are out of date
         self._slowed = slowed  # slots that the plan gives to tasks of jobs that are not quick
         self.lengths: dict[int, int] = {}  # backlogs as the plan has made them
-        if avoided:
-            self.avoid(avoided)
-
-    def avoid(self, node_key: int) -> None:
-        """Give nothing more to a node."""
-        self.lengths[node_key] = _NEVER
+        self.avoided = avoided  # the node that is kept for a larger task, or 0
 
     def find(self, job: JobView) -> int:
         """The node whose backlog takes a task of the job next; 0 when none does."""
@@ -128,6 +124,8 @@ class Prefetcher:
         return min((one for one in current if self._has_room(one, job)), default=None)
 
     def _has_room(self, one: tuple[int, int], job: JobView) -> bool:
+        if one[1] == self.avoided:
+            return False
         return one[1] not in job.barred and one[0] < self._depth(one[1], job)
 
     def _find_fresh(self, job: JobView, bound: int) -> tuple[int, int] | None:
@@ -139,12 +137,10 @@ class Prefetcher:
                 if key not in self.lengths:
                     # What will not do for this job may do for another of its tier.
                     used_up = False
-                    if key not in job.barred and 2 * level <= self._depth(key, job):
+                    usable = key not in job.barred and key != self.avoided
+                    if usable and 2 * level <= self._depth(key, job):
                         return level, key
                 elif used_up:
                     self._level, self._index = level, place + 1
             level, index = level + 1, 0
         return None
-
-
-_NEVER = 1 << 30  # longer than any backlog may grow

@@ -6,6 +6,9 @@ priority is that already. Once ``PASSES_MAX`` tasks of its own or lower priority
 past it, and before anything is prefetched past it, a node is kept for it: the roomiest that is
 large enough, ties to the lowest key. Nothing of its own or lower priority goes onto the kept
 node, whose backlog is asked back, until the protected task is placed, there or elsewhere.
+
+The last place under its job's ``max_parallel`` is left to it too, once a node is or ought to be
+kept. While the job is at ``max_parallel`` nothing is kept, but the passes are remembered.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from lote.scheduler.nouns import JobView, PoolView
-from lote.scheduler.plan import Collecting, LaneName
+from lote.scheduler.plan import Collecting
 from lote.scheduler.ready import ReadyTask
 from lote.scheduler.scratch import Scratch
 from lote.scheduler.view import View
@@ -24,13 +27,14 @@ PASSES_MAX = 8  # ours: few enough to be fair, enough to keep slots busy that wo
 class Protection:
     """The protected task of a pool while a plan is made."""
 
-    __slots__ = ("_jobs", "_kept_open", "_pool", "_scratch", "collecting", "hidden")
+    __slots__ = ("_is_capped", "_jobs", "_kept_open", "_pool", "_scratch", "collecting", "hidden")
 
     def __init__(self, view: View, pool: PoolView, scratch: Scratch) -> None:
         self._jobs = view.jobs
         self._pool = pool
         self._scratch = scratch
         self.hidden = 0  # the kept node, once it is offered to nobody else
+        self._is_capped = False  # the plan has brought its job to the cap
         self._kept_open = 0  # open slots of the hidden node
         self.collecting = None if pool.collecting is None else self._still(pool.collecting)
 
@@ -40,15 +44,14 @@ class Protection:
         return None if self.collecting is None else self._jobs[self.collecting.job_key]
 
     @property
+    def task_key(self) -> int:
+        """The protected task, or 0."""
+        return 0 if self.collecting is None else self.collecting.task_key
+
+    @property
     def node_key(self) -> int:
         """The kept node, or 0."""
         return 0 if self.collecting is None else self.collecting.node_key
-
-    @property
-    def lane(self) -> LaneName | None:
-        """The lane of the protected task."""
-        now = self.collecting
-        return None if now is None else self._jobs[now.job_key].window.lane_of(now.task_key)
 
     @property
     def fits_now(self) -> bool:
@@ -61,12 +64,13 @@ class Protection:
     def note_blocked(self, job: JobView, task: ReadyTask) -> None:
         """The oldest task of a job fits nowhere: it may be the one to protect."""
         now = self.collecting
-        if now is not None and (
-            now.task_key == task.key or self._jobs[now.job_key].priority >= job.priority
-        ):
+        if now is not None and now.task_key == task.key:
+            return
+        if self._is_waiting and self._priority >= job.priority:
             return
         if self._scratch.roomiest(task.slots, job.barred, task.dedicated_only):
             self._show()
+            self._is_capped = False
             self.collecting = Collecting(task.key, job.key, task.slots, 0, 0)
 
     def count_pass(self, priority: int, task_key: int, *, choose: bool) -> None:
@@ -77,26 +81,39 @@ class Protection:
         if task_key == now.task_key:
             self._show()
             self.collecting = None
-        elif priority <= self._jobs[now.job_key].priority and not now.node_key:
+        elif not now.node_key and priority <= self._priority and self._jobs[now.job_key].wants:
             self.collecting = now._replace(passed=now.passed + 1)
-            if choose and now.passed + 1 >= PASSES_MAX:
+            if choose and self._is_waiting and now.passed + 1 >= PASSES_MAX:
                 self._choose(())
 
-    def keep_before(self, priority: int, given: Container[int]) -> bool:
-        """Something of ``priority`` is about to be prefetched; True when a node was kept first.
+    def leaves_to_it(self, job: JobView, left: int, *, ahead: bool) -> int:
+        """The only task of the job that may have the last place under its cap; 0 for any."""
+        now = self.collecting
+        if left != 1 or now is None or now.job_key != job.key:
+            return 0
+        return now.task_key if ahead or now.node_key or now.passed >= PASSES_MAX else 0
+
+    def reach_cap(self, job: JobView) -> None:
+        """The plan gave the job all it may have, so its task no longer waits for slots."""
+        now = self.collecting
+        if now is not None and now.job_key == job.key:
+            self._is_capped = True
+
+    def keep_before(self, priority: int, given: Container[int]) -> None:
+        """Something of ``priority`` is about to be prefetched: keep a node first.
 
         ``given`` are nodes that the plan prefetched to already; it does not ask that back.
         """
         now = self.collecting
-        if now is None or now.node_key or priority > self._jobs[now.job_key].priority:
-            return False
-        self._choose(given)
-        return bool(self.hidden)
+        if now is not None and not now.node_key and self._is_waiting and priority <= self._priority:
+            self._choose(given)
 
     def hide_below(self, priority: int) -> None:
         """Tasks of ``priority`` and lower come next: hide the kept node if it is not for them."""
-        job = self.job
-        if job is not None and priority <= job.priority:
+        now = self.collecting
+        if now is not None and self._is_waiting and priority <= self._priority:
+            if not now.node_key and now.passed >= PASSES_MAX:
+                self._choose(())
             self.hide()
 
     def hide(self) -> None:
@@ -104,6 +121,17 @@ class Protection:
         if self.node_key and not self.hidden:
             self.hidden = self.node_key
             self._kept_open = self._scratch.hide(self.hidden)
+
+    @property
+    def _is_waiting(self) -> bool:
+        """True when slots are what the protected task waits for."""
+        job = self.job
+        return job is not None and job.wants and not self._is_capped
+
+    @property
+    def _priority(self) -> int:
+        job = self.job
+        return 0 if job is None else job.priority
 
     def _show(self) -> None:
         if self.hidden:
@@ -126,11 +154,14 @@ class Protection:
     def _still(self, now: Collecting) -> Collecting | None:
         """What the last plan left, if the task still waits; its node, if that is still fit."""
         job = self._jobs.get(now.job_key)
-        if job is None or job.pool is not self._pool or job.rank is None:
+        if job is None or job.pool is not self._pool or not job.active:
             return None
-        if job.window.find(now.task_key) is None:
+        first_key = job.window.first_of_kind(now.task_key)
+        if not first_key:
             return None
+        # Another of its kind that was requeued may be older, and then goes before it.
+        now = now._replace(task_key=first_key)
         node = self._pool.nodes.get(now.node_key)
-        if node is None or not node.eligible or now.node_key in job.barred:
+        if node is None or not node.eligible or node.key in job.barred or not job.wants:
             return now._replace(node_key=0)
         return now

@@ -91,10 +91,12 @@ class Window:
                 return lane.tasks[index]
         return None
 
-    def lane_of(self, task_key: int) -> tuple[int, bool, bool] | None:
-        """Name of the lane that holds the task."""
+    def first_of_kind(self, task_key: int) -> int:
+        """Key of the oldest task in the lane of this one; 0 when this one is not there."""
         task = self.find(task_key)
-        return None if task is None else (task.slots, task.dedicated_only, task.single)
+        if task is None:
+            return 0
+        return self.lanes[task.slots, task.dedicated_only, task.single].tasks[0].key
 
     def drop(self, task_key: int) -> bool:
         """Remove one task; False when it is not in the window."""

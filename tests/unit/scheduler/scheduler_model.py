@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lote.scheduler.place import Plan
 from lote.scheduler.prefetch import BACKLOG_MAX, depth_of
+from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.revoke import MOVE_COST_S
 from lote.scheduler.view import JobView, NodeView, ReadyTask, View
 
@@ -295,7 +296,13 @@ def left_tasks(model: Model, plan: Plan, job: JobView) -> list[ReadyTask]:
     given = {one.task_key for one in plan.assignments if one.job_key == job.key}
     if not job.active or 0 <= job.max_parallel <= job.placed + len(given):
         return []
-    return [model.tasks[key] for key in sorted(model.ready[job.key] - given)]
+    left = [model.tasks[key] for key in sorted(model.ready[job.key] - given)]
+    kept = plan.collecting
+    guarded = kept is not None and (kept.node_key or kept.passed >= PASSES_MAX)
+    if guarded and kept.job_key == job.key:
+        if job.max_parallel - job.placed - len(given) == 1:  # the last place is left to it
+            left = [task for task in left if task.slots > 1]
+    return left
 
 
 def waiting_jobs(model: Model, plan: Plan) -> list[JobView]:

@@ -127,7 +127,10 @@ def test_a_plan_applied_leaves_nothing_to_decide(seed: int) -> None:
         walk.model.place()
         again = walk.model.place()
         assert not again.assignments
-        assert not again.revocations
+        # A large task that came up among those just prefetched may have its node kept only now.
+        if again.revocations:
+            assert {one.node_key for one in again.revocations} == {again.collecting.node_key}
+        assert not walk.model.place()
         walk.work()
 
 
