@@ -37,7 +37,7 @@ class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
     phase: int
 
 
-class Hello(_Frame, tag="hello"):
+class Hello(_Frame, tag="hello", frozen=True):
     """First frame of a connection: who calls and what it holds.
 
     ``boot`` is new for each start of the agent. Runs that ended and were never acknowledged are
@@ -64,7 +64,7 @@ class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
     details: list[tuple[str, str]] = []
 
 
-class Started(_Frame, tag="s"):
+class Started(_Frame, tag="s", frozen=True):
     """Work on a run began (its inputs are downloaded inside it)."""
 
     key: int
@@ -72,7 +72,7 @@ class Started(_Frame, tag="s"):
     age_us: int
 
 
-class Ended(_Frame, tag="e"):
+class Ended(_Frame, tag="e", frozen=True):
     """A run is over and no process of it is left.
 
     ``exit_code`` is None when no process ran; minus the signal number when one was killed.
@@ -95,21 +95,21 @@ class Ended(_Frame, tag="e"):
     kernel_cpu_us: int = 0
 
 
-class Confirm(_Frame, tag="c"):
+class Confirm(_Frame, tag="c", frozen=True):
     """May the outputs of this run be uploaded? The Ack of its batch says no by refusing it."""
 
     key: int
     run: int
 
 
-class Returned(_Frame, tag="r"):
+class Returned(_Frame, tag="r", frozen=True):
     """A revoked run that had not begun: it is the server's again."""
 
     key: int
     run: int
 
 
-class StartTaskReport(_Frame, tag="st"):
+class StartTaskReport(_Frame, tag="st", frozen=True):
     """Where the node's start task stands. ``state`` running or completed."""
 
     state: str
@@ -121,7 +121,7 @@ class StartTaskReport(_Frame, tag="st"):
     last_retry_age_us: int | None = None
 
 
-class NodeTrouble(_Frame, tag="nt"):
+class NodeTrouble(_Frame, tag="nt", frozen=True):
     """The node's present errors, all of them; an empty list says that it is well again."""
 
     errors: list[Failure]
@@ -130,14 +130,14 @@ class NodeTrouble(_Frame, tag="nt"):
 Entry = Started | Ended | Confirm | Returned | StartTaskReport | NodeTrouble
 
 
-class Report(_Frame, tag="report"):
+class Report(_Frame, tag="report", frozen=True):
     """A batch of what happened. At most one batch is unacknowledged; ``seq`` grows by one."""
 
     seq: int
     entries: list[Entry]
 
 
-class Samples(_Frame, tag="samples"):
+class Samples(_Frame, tag="samples", frozen=True):
     """Use of the node over the last interval, for monitoring; not acknowledged."""
 
     interval_s: float
@@ -157,7 +157,7 @@ class AutoStorage(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sas: str
 
 
-class Setup(_Frame, tag="setup"):
+class Setup(_Frame, tag="setup", frozen=True):
     """What the node is. Sent as answer to Hello and again when one of these changes.
 
     ``start_task`` is the pool's start task as JSON bytes, or None; it is to be run when
@@ -177,7 +177,7 @@ class Setup(_Frame, tag="setup"):
     confirmed: list[tuple[int, int]]
 
 
-class JobFacts(_Frame, tag="job"):
+class JobFacts(_Frame, tag="job", frozen=True):
     """What the tasks of a job share; sent on a connection before the first of its runs."""
 
     job_key: int
@@ -197,32 +197,32 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     spec: bytes
 
 
-class Runs(_Frame, tag="run"):
+class Runs(_Frame, tag="run", frozen=True):
     """Runs to begin, in this order, as slots become free."""
 
     runs: list[Run]
 
 
-class Revoke(_Frame, tag="revoke"):
+class Revoke(_Frame, tag="revoke", frozen=True):
     """Give back these runs if they have not begun (answer Returned); else say nothing."""
 
     runs: list[tuple[int, int]]
 
 
-class Kill(_Frame, tag="kill"):
+class Kill(_Frame, tag="kill", frozen=True):
     """End these runs now: kill the process tree, upload nothing, report Ended."""
 
     runs: list[tuple[int, int]]
 
 
-class Ack(_Frame, tag="ack"):
+class Ack(_Frame, tag="ack", frozen=True):
     """The batch ``seq`` is recorded durably. ``refused`` are runs in it that are not current."""
 
     seq: int
     refused: list[tuple[int, int]]
 
 
-class Open(_Frame, tag="open"):
+class Open(_Frame, tag="open", frozen=True):
     """A request for node files; the answer goes to ``/node/streams/<stream>``.
 
     ``verb``: list, get, head or delete. ``path`` is relative to the node's root directory.
@@ -237,13 +237,13 @@ class Open(_Frame, tag="open"):
     end: int | None = None
 
 
-class Clean(_Frame, tag="clean"):
+class Clean(_Frame, tag="clean", frozen=True):
     """Directories, relative to the node's root, that nobody needs any more."""
 
     directories: list[str]
 
 
-class Leave(_Frame, tag="leave"):
+class Leave(_Frame, tag="leave", frozen=True):
     """The node leaves its pool: kill what runs, remove the directory, exit."""
 
     reason: str
