@@ -54,7 +54,8 @@ def is_settled(pool: PoolView) -> bool:
     if len(job.window.lanes) > 1:
         return False
     shortest = pool.queued.lowest()
-    return shortest < 0 or 2 * shortest > depth_of(pool.largest, job)
+    deepest = depth_of(pool.largest, job)
+    return shortest < 0 or deepest == 0 or 2 * shortest > deepest
 
 
 _PLAIN = (1, False, True)  # the lane of tasks that may be prefetched
@@ -138,7 +139,8 @@ class Prefetcher:
                     # What will not do for this job may do for another of its tier.
                     used_up = False
                     usable = key not in job.barred and key != self.avoided
-                    if usable and 2 * level <= self._depth(key, job):
+                    depth = self._depth(key, job) if usable else 0
+                    if depth and 2 * level <= depth:
                         return level, key
                 elif used_up:
                     self._level, self._index = level, place + 1

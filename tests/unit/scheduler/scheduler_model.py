@@ -299,9 +299,9 @@ def left_tasks(model: Model, plan: Plan, job: JobView) -> list[ReadyTask]:
     left = [model.tasks[key] for key in sorted(model.ready[job.key] - given)]
     kept = plan.collecting
     guarded = kept is not None and (kept.node_key or kept.passed >= PASSES_MAX)
-    if guarded and kept.job_key == job.key:
-        if job.max_parallel - job.placed - len(given) == 1:  # the last place is left to it
-            left = [task for task in left if task.slots > 1]
+    places = job.max_parallel - job.placed - len(given)
+    if guarded and kept.job_key == job.key and places == 1:  # the last one is left to it
+        left = [task for task in left if task.slots > 1]
     return left
 
 
