@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lote.storage.call import EVERYTHING, Call, Grant
 from lote.storage.container import Policy
-from lote.storage.errors import Refused
+from lote.storage.errors import Refused, invalid_query
 from lote.storage.operations import Operation
 from lote.storage.signatures import (
     OVERRIDES,
@@ -98,10 +98,7 @@ class Authenticator:
         check_origin(sas, call)
         if "ss" in sent or "srt" in sent:
             check_reach(sent, call, operation)
-        grant = Grant(
-            frozenset(sas.get("sp", "")),
-            {header: sent[name] for name, header in OVERRIDE_HEADERS.items() if name in sent},
-        )
+        grant = Grant(frozenset(sas.get("sp", "")), parse_overrides(sent))
         if not grant.allows(operation.permits):
             raise Refused("AuthorizationPermissionMismatch")
         return grant
@@ -171,6 +168,14 @@ def with_policy(sent: Mapping[str, str], policy: Policy) -> dict[str, str]:
         if value:
             terms[name] = value
     return terms
+
+
+def parse_overrides(sent: Mapping[str, str]) -> dict[str, str]:
+    """Answer headers that a signature sets. Refuses: InvalidQueryParameterValue for line ends."""
+    for name in OVERRIDES:
+        if not sent.get(name, " ").isprintable():
+            raise invalid_query(name, sent[name])
+    return {header: sent[name] for name, header in OVERRIDE_HEADERS.items() if name in sent}
 
 
 def check_times(sas: Mapping[str, str], now_us: int) -> None:

@@ -83,7 +83,7 @@ def service_sas_text(sas: Mapping[str, str], account: str, container: str, blob:
     resource = f"/blob/{account}/{container}" + (f"/{blob}" if blob else "")
     names = ["si", "sip", "spr", "sv"]
     if version >= SAS_WITH_RESOURCE:
-        names += ["sr", "snapshot"]
+        names += ["sr", "of a snapshot"]  # which would be its time, if there were snapshots
     if version >= SAS_WITH_SCOPE:
         names += ["ses"]
     before = [sas.get(name, "") for name in ("sp", "st", "se")]

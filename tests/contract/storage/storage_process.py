@@ -54,7 +54,9 @@ class StorageProcess:
         self.process.stdin.write(json.dumps(settings) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        assert line, "the storage process ended before it listened"
+        if not line:
+            self._reap()
+            raise RuntimeError("the storage process ended before it listened")
         ports = json.loads(line)
         self.port, self.tls_port = ports["port"], ports["tls_port"]
 

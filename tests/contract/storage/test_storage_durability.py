@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
 import sqlite3
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_deleted_bytes_leave_the_disk(tmp_path):
 
 def test_a_folder_has_one_process(tmp_path):
     process = StorageProcess(tmp_path)
-    with pytest.raises(AssertionError, match="ended before it listened"):
+    with pytest.raises(RuntimeError, match="ended before it listened"):
         StorageProcess(tmp_path)
     assert process.stop() == 0
 
@@ -140,8 +141,6 @@ def test_it_dies_with_its_parent(tmp_path):
 
 
 def wait_for_exit(descriptor, timeout_s):
-    import select
-
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
