@@ -50,4 +50,6 @@ def _begin_again(line: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stderr.flush()
+    os._exit(exit_code)  # without waiting for threads that hang in a transfer

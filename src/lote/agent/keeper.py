@@ -50,7 +50,7 @@ class Keeper:
         for timer in (self._timer, self._scan_timer):
             if timer is not None:
                 timer.cancel()
-        self._remover.shutdown(wait=True, cancel_futures=True)
+        self._remover.shutdown(wait=False, cancel_futures=True)
 
     def keep_for(self, directory: str, retention_s: float) -> None:
         """A task directory came to rest; it may go after this many seconds."""

@@ -41,8 +41,11 @@ class Links:
             loop.add_reader(link, self._receive, link, orders.Unpacker())
 
     def share_slots(self, slots: int) -> None:
-        """Give each spawner its part of the node's slots."""
+        """Give each spawner its part of the node's slots; those without any are sent home."""
         links = self._forked.links
+        for link in links[max(1, slots) :]:
+            self._hang_up(link)
+        del links[max(1, slots) :]
         for index, link in enumerate(links):
             part = slots // len(links) + (1 if index < slots % len(links) else 0)
             self._tell(link, (orders.CAP, part))
@@ -95,11 +98,14 @@ class Links:
 
     def close(self) -> None:
         """Hang up: the spawners kill what they run and exit."""
-        loop = asyncio.get_running_loop()
         for link in self._forked.links:
-            loop.remove_reader(link)
-            loop.remove_writer(link)
-            link.close()
+            self._hang_up(link)
+
+    def _hang_up(self, link: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(link)
+        loop.remove_writer(link)
+        link.close()
 
     def _receive(self, link: socket.socket, unpacker: orders.Unpacker) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import shutil
 import sys
 
@@ -18,6 +19,7 @@ from lote.world import World
 
 EXIT_OK = 0
 EXIT_TAKEN = 3  # another agent has the node's directory
+AGAIN_PAUSE_MS = 200
 EXIT_AGAIN = -1  # not an exit code: the agent is to be begun anew, in place
 
 
@@ -42,7 +44,8 @@ def run_agent(settings: AgentSettings, forked: Forked, world: World) -> int:
     agent = talker.Talker(settings, world, layout, forked, log)
     reason = asyncio.run(agent.talk())
     talker.wait_for_spawners(forked.pids)
-    if reason == talker.LOST_SPAWNER:
+    if reason in (talker.LOST_SPAWNER, talker.BROKEN):
+        select.poll().poll(AGAIN_PAUSE_MS)
         sweep_survivors(layout.root)
         return EXIT_AGAIN
     if reason == talker.LEFT:

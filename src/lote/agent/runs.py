@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from lote.agent import work as phases
+from lote.agent.channel_error import ChannelError
 from lote.agent.ending import Ending
 from lote.agent.environment import make_base
 from lote.agent.failures import WALL_CLOCK_TEXT, exit_failure, failure
@@ -94,7 +95,9 @@ class Runs:
         for run in runs:
             if (run.key, run.run) in self._works:
                 continue
-            job = self._jobs[run.job_key]
+            job = self._jobs.get(run.job_key)
+            if job is None:
+                raise ChannelError("a run came before the facts of its job")
             try:
                 spec = decode_task(run.spec)
                 work = Work(run, job, spec, self._layout.task_directory(job.directory, spec.id))

@@ -8,8 +8,8 @@ import msgspec
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who the agent is and whom it calls. ``secret`` is never written anywhere.
 
-    ``grace_s``: how long the server keeps the runs of a node it does not hear.
-    ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root.
+    ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root. Members
+    that an agent does not need (such as the server's grace) are ignored.
     """
 
     node_id: str
@@ -17,7 +17,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     server_url: str
     node_dir: str
     ca_file: str | None = None
-    grace_s: float = 60.0
     task_uid_base: int | None = None
 
     def __repr__(self) -> str:

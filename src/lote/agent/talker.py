@@ -12,11 +12,13 @@ import signal
 import ssl
 from typing import Any
 
+from msgspec import MsgspecError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 
 from lote import __version__
+from lote.agent.channel_error import ChannelError
 from lote.agent.environment import node_variables
 from lote.agent.fork import Forked
 from lote.agent.journal import Journal
@@ -56,6 +58,12 @@ from lote.wire.frames import (
 )
 from lote.world import World
 
+# What ends a connection and not the agent.
+BROKEN_CHANNEL = (
+    OSError, TimeoutError, EOFError, InvalidHandshake, WebSocketException, MsgspecError,
+    ChannelError,
+)  # fmt: skip
+STEADY_S = 1.0  # a connection that lasted so long is worth another at once
 GONE_STATUSES = frozenset({401, 403, 410})  # the node is not, or no longer, one of the server's
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
@@ -65,7 +73,8 @@ MESSAGE_MAX_BYTES = 64 * 1024 * 1024
 
 LEFT = "left"  # the node is no longer the server's: nothing of it shall stay
 STOPPED = "stopped"  # told by a signal
-LOST_SPAWNER = "lost spawner"  # the agent has to begin anew
+LOST_SPAWNER = "lost spawner"  # the agent has to begin anew, as after
+BROKEN = "broken"  # an error of ours, told on stderr
 
 
 class Talker:
@@ -106,6 +115,7 @@ class Talker:
         """Serve until the end; gives its reason: LEFT, STOPPED or LOST_SPAWNER."""
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
+        loop.set_exception_handler(self._break)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, STOPPED)
         for ending in self._journal.load():
@@ -134,14 +144,23 @@ class Talker:
             self._log.flush()
 
     async def _wait_for_end(self, duties: list[asyncio.Task[None]]) -> str:
-        """A duty never returns; if one fails, that is our bug and ends the agent loudly."""
+        """A duty never returns before the end; if one fails, that is a bug of ours."""
         assert self._over is not None
         waited: list[asyncio.Future[Any]] = [self._over, *duties]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         for duty in duties:
             if duty.done() and not duty.cancelled():
-                duty.result()
+                error = duty.exception()
+                if error is not None:
+                    self._break(asyncio.get_running_loop(), {"exception": error})
         return self._over.result()
+
+    def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback or a duty failed: what is in hand can't be trusted any more."""
+        loop.default_exception_handler(context)
+        error = context.get("exception")
+        self._log.event("agent_broken", error=type(error).__name__)
+        self._end(BROKEN)
 
     def _end(self, reason: str) -> None:
         if self._over is not None and not self._over.done():
@@ -153,19 +172,22 @@ class Talker:
     async def _keep_dialling(self) -> None:
         failures = 0
         while True:
+            begun_s = self._world.monotonic()
             try:
                 async with self._dial() as channel:
                     self._log.event("channel_open")
-                    failures = 0
+                    begun_s = self._world.monotonic()
                     await self._converse(channel)
             except InvalidStatus as refusal:
                 if refusal.response.status_code in GONE_STATUSES:
                     self._end(LEFT)
                     return
-            except (OSError, TimeoutError, EOFError, InvalidHandshake, WebSocketException) as error:
+            except BROKEN_CHANNEL as error:
                 if not failures:
                     self._log.event("channel_broken", error=type(error).__name__)
             self._hang_up()
+            if self._world.monotonic() - begun_s > STEADY_S:
+                failures = 0
             if self._over is not None and self._over.done():
                 return
             if failures:
@@ -200,7 +222,7 @@ class Talker:
         try:
             async for message in channel:
                 if isinstance(message, str):
-                    raise WebSocketException("a text message on the channel")
+                    raise ChannelError("a text message on the channel")
                 for frame in decode_server_frames(message):
                     self._obey(frame)
                 self._after_change()

@@ -55,10 +55,9 @@ class Transfers:
         return exit_code is not None and any(is_wanted(one, exit_code) for one in outputs)
 
     def close(self) -> None:
-        """Wait for the threads; the transfers' stop events are set by now."""
-        self._tasks.shutdown(wait=True, cancel_futures=True)
-        self._files.shutdown(wait=True, cancel_futures=True)
-        self._client.close()
+        """Begin nothing more. Stop events are set; a thread that hangs ends with the process."""
+        self._tasks.shutdown(wait=False, cancel_futures=True)
+        self._files.shutdown(wait=False, cancel_futures=True)
 
     def _start(
         self, work: Work, move: Callable[[Work, threading.Event], Failure | None], done: Done
