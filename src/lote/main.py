@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from lote.cli.app import Data, app, fail
+from lote.settings import Settings, settings_from
 
 
 def port_option(flag: str, text: str) -> typer.models.OptionInfo:
@@ -57,7 +59,6 @@ def serve(
     """Run the service until Ctrl-C; its whole state is in the data folder."""
     from lote.server.folder import FolderInUse
     from lote.server.main import serve as serve_until_stopped
-    from lote.settings import settings_from
 
     # Free ports for all listeners, unless one was given by hand.
     others = 0 if port == 0 else None
@@ -81,9 +82,22 @@ def serve(
         node_grace_s=node_grace_s,
     )
     try:
-        raise typer.Exit(serve_until_stopped(settings))
+        raise typer.Exit(
+            serve_until_stopped(
+                settings, on_ready=lambda facts, is_new: announce(settings, facts, is_new)
+            )
+        )
     except (FolderInUse, OSError) as error:
         raise fail(str(error)) from None
+
+
+def announce(settings: Settings, facts: dict[str, Any], is_new: bool) -> None:
+    """Say that the service answers, and where."""
+    from lote.cli.announce import announcement
+    from lote.cli.ready import Ready
+
+    ready = msgspec.convert(facts, Ready)
+    print(announcement(ready, settings.folder, first=is_new), flush=True)
 
 
 def main() -> None:
