@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """First of the user ids that tasks run under when the service runs as root."""
     kept_file_bytes: int = 1 << 20
     """Up to this size stdout and stderr of a task outlive its node."""
+    kept_bytes: int = 1 << 30
+    """Beyond this size in all, the kept outputs of the nodes that went first are removed."""
     local_cores: int | None = None
     """Cores a local node says it has when its vmSize does not tell; default: the machine's."""
 

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from lote.engines.fake_node import FakeNode
 from lote.engines.script import Script
@@ -77,6 +78,10 @@ class FakeEngine:
                 node = self._nodes.pop(node_id, None)
                 if node is not None:
                     node.end("stopped")
+
+    def folder_of(self, node_id: str) -> Path | None:
+        """None: scripted nodes have no files."""
+        return None
 
     def close(self, *, leave_nodes: bool) -> None:
         """End all nodes, or let them run on without a server until ``attach``."""

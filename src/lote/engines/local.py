@@ -33,6 +33,7 @@ from lote.world import World
 
 log = logging.getLogger(__name__)
 
+NODE_ROOT = "tasks"  # where an agent keeps what its tasks and clients see
 STOP_GRACE_S = 10.0  # from SIGTERM to SIGKILL; an agent only has to kill its tasks in it
 
 
@@ -118,10 +119,17 @@ class LocalEngine:
         with self._lock:
             self._refuse_closed()
         self._adopt_nodes()
-        self._end_nodes(node_ids)
+        self._end_nodes(node_ids, removes=True)
+
+    def folder_of(self, node_id: str) -> Path | None:
+        """The root directory of a node's files, if it has one."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+        return None if node is None else node.folder / NODE_ROOT
 
     def close(self, *, leave_nodes: bool) -> None:
-        """Let go of all nodes; they are ended and their folders removed unless left to live."""
+        """Let go of all nodes. Unless left to live they are ended, like machines switched off:
+        their folders stay, and a node of the same name comes back with its files."""
         if not leave_nodes:
             self._adopt_nodes()
         with self._lock:
@@ -131,7 +139,7 @@ class LocalEngine:
             node_ids = list(self._nodes)
         try:
             if not leave_nodes:
-                self._end_nodes(node_ids)
+                self._end_nodes(node_ids, removes=False)
         finally:
             self._deathwatch.close()
 
@@ -201,7 +209,7 @@ class LocalEngine:
 
     # -- ending -----------------------------------------------------------------------------
 
-    def _end_nodes(self, node_ids: list[str]) -> None:
+    def _end_nodes(self, node_ids: list[str], *, removes: bool) -> None:
         with self._lock:
             nodes = [self._nodes[n] for n in dict.fromkeys(node_ids) if n in self._nodes]
             for node in nodes:
@@ -214,7 +222,8 @@ class LocalEngine:
         stuck = self._await_gone(stuck, KILL_S_MAX + self._stop_grace_s)
         for node in nodes:
             if node not in stuck:
-                remove_folder(node.folder)
+                if removes:
+                    remove_folder(node.folder)
                 with self._lock:
                     if self._nodes.get(node.node_id) is node:
                         del self._nodes[node.node_id]

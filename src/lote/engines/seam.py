@@ -8,6 +8,7 @@ its own does) and raise ``EngineError``, which keeps the command, exit code and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -76,5 +77,9 @@ class Engine(Protocol):
     def stop_nodes(self, node_ids: list[str]) -> None:
         """End these nodes and all that runs on them; unknown ones are passed over."""
 
+    def folder_of(self, node_id: str) -> Path | None:
+        """The root directory of a node's files, if this process can read it; else None."""
+
     def close(self, *, leave_nodes: bool) -> None:
-        """Let go. Nodes are ended unless they are to be left; idempotent."""
+        """Let go. Nodes are ended unless they are to be left; idempotent. A node that was ended
+        this way may be started again under its name."""

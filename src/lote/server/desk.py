@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from lote.engines.seam import Engine, EngineError, NodeOrder
 from lote.server import fleet, node_calls
+from lote.server.kept import KeptFiles
 from lote.server.owner import Owner
 
 log = logging.getLogger("lote.desk")
@@ -17,8 +18,9 @@ log = logging.getLogger("lote.desk")
 class EngineDesk:
     """One thread an engine; what the engine answers is told to the owner."""
 
-    def __init__(self, engines: Mapping[str, Engine], owner: Owner) -> None:
+    def __init__(self, engines: Mapping[str, Engine], owner: Owner, kept: KeptFiles) -> None:
         self._engines = engines
+        self._kept = kept
         self._owner = owner
         self._queues: dict[str, queue.SimpleQueue[Callable[[], None] | None]] = {}
         self._threads: list[threading.Thread] = []
@@ -37,6 +39,11 @@ class EngineDesk:
     def stop(self, engine: str, node_ids: list[str]) -> None:
         """End these nodes; the owner is told when they have gone."""
         self._queues[engine].put(lambda: self._stop(engine, node_ids))
+
+    def forget_files(self, directories: list[str]) -> None:
+        """Remove what was kept of these directories."""
+        for jobs in list(self._queues.values())[:1]:
+            jobs.put(lambda: self._kept.forget(directories))
 
     def resume(self) -> None:
         """After a start of the server: see which nodes still live, have the others started."""
@@ -60,16 +67,21 @@ class EngineDesk:
             self._owner.tell(fleet.order_failed, [one.node_id for one in orders], str(error))
 
     def _stop(self, name: str, node_ids: list[str]) -> None:
+        engine = self._engines[name]
+        for node_id in node_ids:
+            folder = engine.folder_of(node_id)
+            if folder is not None:
+                self._kept.keep(node_id, folder)
         try:
-            self._engines[name].stop_nodes(node_ids)
+            engine.stop_nodes(node_ids)
         except EngineError as error:
             log.error("nodes_not_stopped", extra={"engine": name, "error": str(error)})
         for node_id in node_ids:
             self._owner.tell(fleet.node_gone, node_id)
 
     def _resume(self, name: str) -> None:
-        alive = {node.node_id for node in self._engines[name].list_nodes() if node.alive}
-        self._owner.tell(node_calls.resume_nodes, name, alive)
+        listed = {node.node_id: node.alive for node in self._engines[name].list_nodes()}
+        self._owner.tell(node_calls.resume_nodes, name, listed)
 
     def _agent_gone(self, node_id: str, why: str) -> None:
         self._owner.tell(fleet.agent_gone, node_id, why)

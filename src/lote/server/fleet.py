@@ -19,7 +19,6 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
 from lote.store.records import NodeRecord
-from lote.wire.frames import Leave
 
 SECRET_BYTES = 24
 NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
@@ -279,9 +278,8 @@ def requeue_all(tx: Tx, node: NodeState) -> None:
 
 
 def _send_away(tx: Tx, node: NodeState) -> None:
-    """Nothing runs on the node any more: its agent ends, its engine takes it back."""
+    """Nothing runs on the node any more: its engine ends it, once its outputs are kept."""
     node.is_going = True
-    tx.send(node.key, Leave("The node leaves its pool."))
     desk = tx.memory.desk
     engine = tx.memory.pools[node.pool_key].engine
     if desk is not None:

@@ -6,6 +6,7 @@ The raw request target is kept, because ``%2F`` in file paths and the signature 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import queue
@@ -302,11 +303,11 @@ class Service:
         self, request: Request, place: file_handlers.Place, send: Send, common: Headers
     ) -> None:
         byte_range = file_handlers.parse_range(request.headers.get("ocp-range"))
-        facts, transfer = await file_handlers.open_file(self._streams, request, place, byte_range)
+        facts, body = await file_handlers.open_file(self._streams, request, place, byte_range)
         try:
             check_read(request.conditions, facts.modified_us)
         except Refused:
-            transfer.finish()
+            await body.aclose()
             raise
         headers = common + _encoded(file_handlers.file_headers(request, place, facts))
         headers.append((b"content-length", str(facts.length).encode()))
@@ -316,8 +317,9 @@ class Service:
             headers.append((b"content-range", span.encode()))
         # 206 makes the SDKs fail: a range is answered with 200. Source: REST, ocp-range.
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for piece in file_handlers.pieces(transfer):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async with contextlib.aclosing(body):
+            async for piece in body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _refuse(

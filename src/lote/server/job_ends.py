@@ -187,6 +187,14 @@ def clean_directories(tx: Tx, pool_key: int | None, directories: list[str]) -> N
     for node in pool_nodes(tx, pool_key):
         if node.link is not None:
             tx.send(node.key, Clean(directories))
+    forget_kept(tx, directories)
+
+
+def forget_kept(tx: Tx, directories: list[str]) -> None:
+    """Remove what was kept of these directories when their nodes went."""
+    desk = tx.memory.desk
+    if desk is not None:
+        tx.after.append(lambda: desk.forget_files(directories))
 
 
 def pool_nodes(tx: Tx, pool_key: int | None) -> list[NodeState]:

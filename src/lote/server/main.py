@@ -22,6 +22,7 @@ from lote.server.channel import Callers
 from lote.server.desk import EngineDesk
 from lote.server.folder import AccountFile, DataFolder, Ports, write_private
 from lote.server.http import Service
+from lote.server.kept import KeptFiles
 from lote.server.load import load_memory
 from lote.server.logs import set_up_logs
 from lote.server.owner import Owner, Tx
@@ -244,7 +245,9 @@ class Composed:
             settings, world, folder.database, load=load_memory, settle=settle, alarm=take_alarms
         )
         self._engines = engines or {"local": self._local_engine()}
-        self.desk = EngineDesk(self._engines, self.owner)
+        kept = KeptFiles(folder.path / "kept", settings.kept_file_bytes, settings.kept_bytes)
+        self.desk = EngineDesk(self._engines, self.owner, kept)
+        self.owner.memory.kept = kept
         self.owner.memory.desk = self.desk
         self.callers = Callers(self.owner, lambda: (account.name, self.url), self._auto_storage)
         streams = Streams(self.owner, world)

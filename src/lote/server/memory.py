@@ -14,6 +14,7 @@ import msgspec
 
 from lote.engines.seam import NodeOrder
 from lote.scheduler.view import View
+from lote.server.kept import KeptFiles
 from lote.store.records import JobCount
 from lote.wire.frames import Failure, ServerFrame
 
@@ -122,6 +123,9 @@ class Desk(Protocol):
     def stop(self, engine: str, node_ids: list[str]) -> None:
         """End these nodes; the owner is told when they have gone."""
 
+    def forget_files(self, directories: list[str]) -> None:
+        """Remove what was kept of these directories of nodes that have gone."""
+
 
 class Memory:
     """The cache. Only the owner thread touches it."""
@@ -129,6 +133,7 @@ class Memory:
     def __init__(self) -> None:
         self.desk: Desk | None = None
         self.default_engine = "local"
+        self.kept: KeptFiles | None = None
         self.links: dict[int, Link] = {}
         self.clear()
 

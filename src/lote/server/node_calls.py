@@ -196,16 +196,21 @@ def start_task_info(tx: Tx, entry: StartTaskReport) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def resume_nodes(tx: Tx, engine: str, alive: set[str]) -> None:
+def resume_nodes(tx: Tx, engine: str, listed: dict[str, bool]) -> None:
     """After a start of the server: what the engine no longer has is started again.
 
     A node whose agent ended while the server was away comes back under its own name, like a
-    machine that was rebooted; what it ran is run again.
+    machine that was rebooted; what it ran is run again. ``listed``: the engine's nodes, and
+    whether each is alive; those that the record does not know are ended.
     """
     memory = tx.memory
+    unknown = [node_id for node_id in listed if memory.node_of_id(node_id) is None]
+    desk = memory.desk
+    if unknown and desk is not None:
+        tx.after.append(lambda: desk.stop(engine, unknown))
     for node in list(memory.nodes.values()):
         pool = memory.pools[node.pool_key]
-        if pool.engine != engine or node.id in alive or node.link is not None:
+        if pool.engine != engine or listed.get(node.id) or node.link is not None:
             continue
         if node.state == "leavingpool":
             remove_node(tx, node)

@@ -14,35 +14,13 @@ import msgspec
 from lote.server.asgi import Receive, Scope, Send, headers_of, send_answer
 from lote.server.channel import parse_node_authorization
 from lote.server.node_calls import admit_node
+from lote.server.node_files import FileFacts
 from lote.server.owner import Owner, Tx
 from lote.wire.errors import ERRORS, Refused
 from lote.wire.frames import Open
 from lote.world import World
 
 ANSWER_S_MAX = 30.0  # REST: a request's timeout
-
-
-class FileFacts(msgspec.Struct):
-    """What an agent says of a file. ``start`` and ``length`` are of the bytes it sends."""
-
-    size: int = 0
-    modified_us: int = 0
-    mode: str = ""
-    is_directory: bool = False
-    content_type: str = "application/octet-stream"
-    start: int = 0
-    length: int = 0
-
-
-class Listed(msgspec.Struct):
-    """One line of a listing. ``name`` is relative to the path that was listed."""
-
-    name: str
-    is_directory: bool
-    size: int = 0
-    modified_us: int = 0
-    mode: str = ""
-    content_type: str = "application/octet-stream"
 
 
 class Transfer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +12,15 @@ import msgspec
 from lote.domain.node import FILE_SERVABLE
 from lote.server.handlers.pool import existing_pool
 from lote.server.handlers.task import existing_task
+from lote.server.kept import kept_facts, list_kept, open_kept
+from lote.server.node_files import FileFacts, Listed
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, filter_of, paged
 from lote.server.request import Answer, Request
-from lote.server.streams import FileFacts, Listed, Streams, Transfer
+from lote.server.streams import Streams, Transfer
 from lote.server.views import task_directory
 from lote.store import nodes as node_rows
+from lote.store.records import PREPARING
 from lote.wire.errors import Refused, invalid_query
 from lote.wire.formats import format_http_date, format_timestamp
 from lote.wire.frames import Open
@@ -24,12 +28,14 @@ from lote.wire.odata import evaluate
 
 
 class Place(msgspec.Struct):
-    """Where files are: a connected node, and the directory that names are relative to."""
+    """Where files are: a node, and the directory on it that names are relative to."""
 
     node_key: int
     node_id: str
     directory: str
     url: str
+    kept: Path | None = None
+    """Where the server keeps outputs of a node that has gone."""
 
 
 class _Named(msgspec.Struct):
@@ -46,11 +52,17 @@ _lines = msgspec.json.Decoder(Listed)
 def find_task_files(tx: Tx, request: Request) -> Place:
     """The directory of a task. Refuses: TaskFilesUnavailable when its node is not there."""
     job, record = existing_task(tx.db, request)
-    node = tx.memory.nodes.get(record.node_key or 0)
-    if node is None or node.link is None or (record.phase < 3 and record.start_us is None):
-        raise Refused("TaskFilesUnavailable")
     url = f"{request.base_url}/jobs/{job.id}/tasks/{record.id}/files"
-    return Place(node.key, node.id, task_directory(job.id, record.id), url)
+    directory = task_directory(job.id, record.id)
+    has_run = record.phase >= PREPARING or record.start_us is not None
+    node = tx.memory.nodes.get(record.node_key or 0)
+    if node is not None and node.link is not None and has_run:
+        return Place(node.key, node.id, directory, url)
+    kept = tx.memory.kept
+    folder = kept.directory(record.node_id, directory) if kept and record.node_id else None
+    if folder is None or node is not None:
+        raise Refused("TaskFilesUnavailable")
+    return Place(0, record.node_id or "", directory, url, folder)
 
 
 def find_node_files(tx: Tx, request: Request) -> Place:
@@ -72,13 +84,14 @@ def find_node_files(tx: Tx, request: Request) -> Place:
 
 async def list_files(streams: Streams, request: Request, place: Place) -> Answer:
     """One page of the files of a directory; with ``recursive`` of all below it."""
-    frame = Open(streams.new_id(), "list", place.directory, recursive=_flag(request, "recursive"))
-    transfer = await streams.ask(place.node_key, place.node_id, frame)
-    try:
-        text = b"".join([piece async for piece in transfer.body()])
-    finally:
-        transfer.finish()
-    files = [_lines.decode(line) for line in text.splitlines() if line]
+    is_recursive = _flag(request, "recursive")
+    if place.kept is not None:
+        files = list_kept(place.kept)
+    else:
+        frame = Open(streams.new_id(), "list", place.directory, recursive=is_recursive)
+        transfer = await streams.ask(place.node_key, place.node_id, frame)
+        text = b"".join([piece async for piece in pieces(transfer)])
+        files = [_lines.decode(line) for line in text.splitlines() if line]
     where = filter_of(request, "files")
     if where is not None:
         files = [one for one in files if evaluate(where, {"name": one.name}.get)]
@@ -105,20 +118,24 @@ def _shown(one: Listed, url: str) -> dict[str, Any]:
 
 async def open_file(
     streams: Streams, request: Request, place: Place, byte_range: tuple[int, int | None] | None
-) -> tuple[FileFacts, Transfer]:
-    """Begin a download. Refuses: FileNotFound, InvalidRange."""
+) -> tuple[FileFacts, AsyncGenerator[bytes]]:
+    """Begin a download; the caller closes the body. Refuses: FileNotFound, InvalidRange."""
     start, end = byte_range or (None, None)
+    if place.kept is not None:
+        return open_kept(place.kept, request.params["file_path"], start, end)
     frame = Open(streams.new_id(), "get", _path(request, place), start=start, end=end)
     transfer = await streams.ask(place.node_key, place.node_id, frame)
     facts = transfer.began.result()[2]
     if facts.is_directory:
         transfer.finish()
         raise Refused("OperationInvalidForCurrentState", "The path names a directory.")
-    return facts, transfer
+    return facts, pieces(transfer)
 
 
 async def file_facts(streams: Streams, request: Request, place: Place) -> FileFacts:
     """The properties of a file or directory. Refuses: FileNotFound."""
+    if place.kept is not None:
+        return kept_facts(place.kept, request.params["file_path"])
     frame = Open(streams.new_id(), "head", _path(request, place))
     transfer = await streams.ask(place.node_key, place.node_id, frame)
     transfer.finish()
@@ -127,6 +144,9 @@ async def file_facts(streams: Streams, request: Request, place: Place) -> FileFa
 
 async def delete_file(streams: Streams, request: Request, place: Place) -> Answer:
     """Delete a file, or with ``recursive`` a directory. Refuses: FileNotFound."""
+    if place.kept is not None:
+        kept_facts(place.kept, request.params["file_path"])
+        raise Refused("TaskFilesUnavailable")
     frame = Open(
         streams.new_id(), "delete", _path(request, place), recursive=_flag(request, "recursive")
     )
@@ -142,7 +162,6 @@ def file_headers(request: Request, place: Place, facts: FileFacts) -> list[tuple
         ("Last-Modified", format_http_date(facts.modified_us)),
         ("ocp-batch-file-isdirectory", "True" if facts.is_directory else "False"),
         ("ocp-batch-file-url", quote(url, safe="")),
-        ("ocp-creation-time", format_http_date(facts.modified_us)),
     ]
     if facts.mode:
         headers.append(("ocp-batch-file-mode", facts.mode))
@@ -168,7 +187,7 @@ def parse_range(text: str | None) -> tuple[int, int | None] | None:
     return start, end
 
 
-async def pieces(transfer: Transfer) -> AsyncIterator[bytes]:
+async def pieces(transfer: Transfer) -> AsyncGenerator[bytes]:
     """The body, and the end of the transfer whatever happens."""
     try:
         async for piece in transfer.body():

@@ -248,9 +248,11 @@ def delete_task(tx: Tx, request: Request) -> Answer:
     if record.phase == COMPLETED:
         dependencies.forget_parent(tx.db, job_record.key, record.key, record.id)
     rows.delete_task(tx.db, record.key)
+    directory = task_directory(job_record.id, record.id)
     if record.node_key is not None and record.node_key in memory.nodes:
-        directory = task_directory(job_record.id, record.id)
         job_ends.clean_node(tx, record.node_key, [directory])
+    elif record.node_key is not None:
+        job_ends.forget_kept(tx, [directory])
     return Answer()
 
 
