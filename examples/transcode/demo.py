@@ -56,9 +56,9 @@ def convert(account: Account, folder: Path, console: Console, display: Display) 
         originals = steps.take("Look at the films", look_at_films, ffmpeg)
         urls = steps.take("Upload films and application", upload_all, blobs, ffmpeg, originals)
         job_id = f"transcode-{uuid.uuid4().hex[:8]}"
-        steps.take("Ask for a pool of two nodes", batch.create_pool, work.pool(job_id))
+        steps.take("Ask for a pool of two nodes", make_pool, batch, job_id)
         try:
-            steps.take("Make a job", batch.create_job, work.job(job_id, job_id))
+            steps.take("Make a job", make_job, batch, job_id)
             steps.take("Add the tasks", add_tasks, batch, job_id, blobs, originals, urls)
             steps.take("Let the job end with its tasks", end_with_tasks, batch, job_id)
             with display(console) as show:
@@ -91,6 +91,16 @@ def upload_all(blobs: BlobServiceClient, ffmpeg: Path, originals: list[Film]) ->
     container = storage.make_container(blobs, "transcode-input")
     storage.upload(container, [film.path for film in originals])
     return {film.name: storage.readable_url(container, film.path.name) for film in originals}
+
+
+def make_pool(batch: BatchClient, pool_id: str) -> None:
+    """Nodes come while we go on: tasks wait for them."""
+    batch.create_pool(work.pool(pool_id))
+
+
+def make_job(batch: BatchClient, job_id: str) -> None:
+    """On the pool of the same name."""
+    batch.create_job(work.job(job_id, pool_id=job_id))
 
 
 def add_tasks(

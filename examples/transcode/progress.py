@@ -18,6 +18,7 @@ from .films import DemoFailed
 
 POLL_S = 0.25
 GIVE_UP_S = 600.0
+NODE_LETTERS = 14
 TASK_MEMBERS = ["id", "state", "creationTime", "stateTransitionTime", "executionInfo", "nodeInfo"]
 
 
@@ -76,7 +77,7 @@ def plain(console: Console) -> Iterator[Show]:
     def show(tasks: list[models.BatchTask]) -> None:
         for task in tasks:
             state = state_of(task)
-            if seen.get(task.id) != state:
+            if seen.get(task.id, "active") != state:
                 seen[task.id] = state
                 done = list(seen.values()).count("completed")
                 place = f" on {node_of(task)}" if node_of(task) else ""
@@ -107,8 +108,9 @@ def state_of(task: models.BatchTask) -> str:
 
 
 def node_of(task: models.BatchTask) -> str:
-    """The node's id, or nothing while there is none."""
-    return task.node_info.node_id or "" if task.node_info else ""
+    """As much of the node's id as tells nodes apart, or nothing while there is none."""
+    node_id = task.node_info.node_id if task.node_info else None
+    return (node_id or "")[:NODE_LETTERS]
 
 
 def elapsed_s(task: models.BatchTask) -> float:
