@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from azure.batch import BatchClient, models
+from azure.core.exceptions import AzureError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -48,14 +49,16 @@ def check(client: BatchClient, job_id: str, task: models.BatchTask) -> None:
     failure = task.execution_info and task.execution_info.failure_info
     if not failure:
         return
-    text = f"task {task.id} failed: {failure.code}: {failure.message}"
-    for name in ("stdout.txt", "stderr.txt"):
-        try:
-            written = b"".join(client.download_task_file(job_id, task.id, name))
-        except Exception as error:  # the reason above must reach the user, whatever comes now
-            written = f"(not to be had: {error})".encode()
-        text += f"\n--- {name}\n{written.decode(errors='replace')[-2000:]}"
-    raise DemoFailed(text)
+    lines = [f"task {task.id} failed: {failure.code}: {failure.message}"]
+    lines += [f"  {detail.name}: {detail.value}" for detail in failure.details or []]
+    try:
+        for file in client.list_task_files(job_id, task.id):
+            if file.name in ("stdout.txt", "stderr.txt"):
+                written = b"".join(client.download_task_file(job_id, task.id, file.name))
+                lines += [f"--- {file.name}", written.decode(errors="replace")[-2000:]]
+    except AzureError as error:
+        lines.append(f"its files are not to be had: {error}")
+    raise DemoFailed("\n".join(lines))
 
 
 @contextmanager
