@@ -14,7 +14,7 @@ from lote.agent.cache import Cache, copy_file
 from lote.agent.failures import failure
 from lote.agent.task_spec import ResourceFile
 from lote.blobs.client import BlobClient
-from lote.blobs.failure import BlobError
+from lote.blobs.failure import BlobError, BlobStopped
 from lote.blobs.urls import blob_url, redact
 from lote.wire.frames import AutoStorage, Failure
 
@@ -89,6 +89,8 @@ def fetch_input(
     except OSError as error:
         raise InputFailed(_disk_failure("ResourceFileWriteFailed", error, wanted.path)) from error
     try:
+        if stop.is_set():
+            raise BlobStopped
         _place(source, wanted, working_directory, owner)
     finally:
         os.close(source)

@@ -31,6 +31,7 @@ from lote.agent.work import Work
 from lote.wire.frames import Confirm, Failure, Held, JobFacts, Returned, Run
 
 AHEAD = 48  # orders with the spawners beyond the slots
+STOP_GRACE_S = 0.2  # for a download that is told to stop
 RETRIES_AT_ONCE = 10
 RETRY_PAUSE_S = 1.0  # then a task that fails at once must not take the whole node
 
@@ -285,6 +286,8 @@ class Runs:
         self._transfers.download(work, self._downloaded)
 
     def _downloaded(self, work: Work, trouble: Failure | None) -> None:
+        if work.phase == phases.ENDED:
+            return
         assert work.start_s is not None
         work.stop = None
         work.download_us = int((self._clock() - work.start_s) * 1e6)
@@ -308,6 +311,12 @@ class Runs:
             delay_s = max(0.0, start_s + work.limit_s - self._clock())
             loop = asyncio.get_running_loop()
             work.timer = loop.call_later(delay_s, self._exceed, work)
+
+    def _abandon(self, work: Work) -> None:
+        if work.phase == phases.PREPARING:
+            self._finish(work)
+            self.pump()
+            self._on_change()
 
     def _exceed(self, work: Work) -> None:
         self._kill(work, phases.KILLED_BY_LIMIT)
@@ -376,6 +385,10 @@ class Runs:
             self._links.kill(work.key, work.run)
         elif work.phase in (phases.PREPARING, phases.UPLOADING) and work.stop is not None:
             work.stop.set()
+            if work.phase == phases.PREPARING:
+                # An upload must be over before another run may write the same blobs; a download
+                # that hangs is left alone, as it writes nothing more into the directory.
+                asyncio.get_running_loop().call_later(STOP_GRACE_S, self._abandon, work)
         elif work.phase in (phases.PAUSING, phases.CONFIRMING):
             self._finish(work)
 

@@ -7,6 +7,7 @@ long as it takes, while the tasks work on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import ssl
@@ -14,7 +15,12 @@ from typing import Any
 
 from msgspec import MsgspecError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.frames import CloseCode
 
 from lote import __version__
@@ -152,7 +158,10 @@ class Talker:
             if duty.done() and not duty.cancelled():
                 error = duty.exception()
                 if error is not None:
-                    self._break(asyncio.get_running_loop(), {"exception": error})
+                    self._break(
+                        asyncio.get_running_loop(),
+                        {"message": "a duty failed", "exception": error},
+                    )
         return self._over.result()
 
     def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -219,6 +228,7 @@ class Talker:
         await channel.send(_message(self._hello()))
         self._channel = channel
         sender = asyncio.create_task(self._send_reports(channel))
+        sender.add_done_callback(self._check_sender)
         try:
             async for message in channel:
                 if isinstance(message, str):
@@ -229,6 +239,12 @@ class Talker:
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
+
+    def _check_sender(self, sender: asyncio.Task[None]) -> None:
+        """A sender ends with its connection; for any other reason it is a bug of ours."""
+        error = None if sender.cancelled() else sender.exception()
+        if error is not None and not isinstance(error, ConnectionClosed):
+            self._break(sender.get_loop(), {"message": "the sender failed", "exception": error})
 
     def _hello(self) -> Hello:
         machine = describe_machine()
@@ -355,8 +371,10 @@ class Talker:
                 self._end(LEFT)
             samples = self._vitals.look()
             self._after_change()
-            if samples is not None and self._channel is not None and self._is_set_up:
-                await self._channel.send(_message(samples))
+            channel = self._channel
+            if samples is not None and channel is not None and self._is_set_up:
+                with contextlib.suppress(ConnectionClosed):  # samples of a gap are not missed
+                    await channel.send(_message(samples))
 
 
 def _message(frame: AgentFrame) -> bytes:
