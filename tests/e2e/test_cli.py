@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -23,8 +25,8 @@ def lote(shell: dict[str, str], *words: str) -> subprocess.CompletedProcess[byte
 
 
 def jobs(service: Ready) -> list[str]:
-    client = BatchClient(account_of(service), World())
-    return [job["id"] for job in client.each("list_jobs") if job["state"] != "deleting"]
+    with closing(BatchClient(account_of(service), World())) as client:
+        return [job["id"] for job in client.each("list_jobs") if job["state"] != "deleting"]
 
 
 def test_version_and_help_are_quick_to_read(shell):
@@ -133,6 +135,14 @@ def test_folder_has_one_service(shell, service, service_folder):
     assert b"Traceback" not in done.stderr
 
 
+def first_words(log: Path) -> str:
+    """What the service says once it is ready; it says it just after the ready file appears."""
+    deadline, pause = World().monotonic() + 10, Event()
+    while "Ctrl-C" not in log.read_text() and World().monotonic() < deadline:
+        pause.wait(0.02)
+    return log.read_text()
+
+
 @pytest.fixture
 def twice(tmp_path: Path) -> tuple[str, str]:
     """What two starts on one folder print."""
@@ -140,7 +150,7 @@ def twice(tmp_path: Path) -> tuple[str, str]:
     for _ in range(2):
         (tmp_path / "service.log").unlink(missing_ok=True)
         with temporary_service(tmp_path):
-            texts.append((tmp_path / "service.log").read_text())
+            texts.append(first_words(tmp_path / "service.log"))
     return texts[0], texts[1]
 
 

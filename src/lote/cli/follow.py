@@ -10,7 +10,10 @@ from typing import BinaryIO
 from lote.cli.client import BatchClient, BatchError, Json, Unreachable
 from lote.world import World
 
-POLL_S = 0.05  # how soon output is seen; both files and the task are asked for each time
+# Task and both files are asked for each time: often while something happens, else less so.
+POLL_FIRST_S = 0.01
+POLL_MAX_S = 0.1
+POLL_GROWTH = 1.5
 QUEUED_NOTICE_S = 10.0  # then a word on why nothing happens yet
 AWAY_S = 60.0  # how long a service may be away, say for a restart; tasks run on meanwhile
 CHUNK_BYTES = 1 << 20
@@ -30,17 +33,19 @@ class Tail:
         self._sink = sink
         self._offset = 0
 
-    def pump(self) -> None:
-        """Copy all there is now. Raises ``BatchError`` other than for a file that is not there."""
-        while True:
-            chunk = self._read()
-            if not chunk:
-                return
+    def pump(self) -> bool:
+        """Copy all there is now; whether there was any.
+
+        Raises ``BatchError`` other than for a file that is not there.
+        """
+        before = self._offset
+        while chunk := self._read():
             self._sink.write(chunk)
             self._sink.flush()
             self._offset += len(chunk)
             if len(chunk) < CHUNK_BYTES:
-                return
+                break
+        return self._offset > before
 
     def _read(self) -> bytes:
         span = (self._offset, self._offset + CHUNK_BYTES - 1)
@@ -81,20 +86,24 @@ class Follower:
 
         Raises ``BatchError`` when the task is gone, ``Unreachable`` when the service stays away.
         """
-        since, told = self._world.monotonic(), False
+        since, told, pause_s, state = self._world.monotonic(), False, POLL_FIRST_S, ""
         while True:
+            news = False
             with self._patience():
                 task = self._client.get("get_task", self._task, {"$select": FOLLOWED})
-                if task["state"] != "active":
+                news = task["state"] != state
+                state = task["state"]
+                if state != "active":
                     for tail in self._tails:
-                        tail.pump()
-                if task["state"] == "completed":
+                        news = tail.pump() or news
+                if state == "completed":
                     return task
-                queued = task["state"] == "active"
-                if queued and not told and self._world.monotonic() - since > QUEUED_NOTICE_S:
+                waited_s = self._world.monotonic() - since
+                if state == "active" and not told and waited_s > QUEUED_NOTICE_S:
                     told = True
                     self._notify(self._why_queued())
-            self._pause.wait(POLL_S)
+            pause_s = POLL_FIRST_S if news else min(pause_s * POLL_GROWTH, POLL_MAX_S)
+            self._pause.wait(pause_s)
 
     @contextmanager
     def _patience(self) -> Iterator[None]:

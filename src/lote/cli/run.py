@@ -92,8 +92,9 @@ class Runner:
             return
         if self._inputs is None:
             raise InputError("--resource needs a storage account, and none is known")
+        files = self._inputs.upload(name, command.resources)
         try:
-            yield self._inputs.upload(name, command.resources)
+            yield files
         finally:
             if not command.keep:
                 self._inputs.remove(name)
