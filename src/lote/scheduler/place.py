@@ -219,11 +219,13 @@ class _Placing:
             turn = run.next()
             if turn is None:
                 break
+            self._note_passed(turn)
             self._ahead.avoided = self._guard.hidden
-            if not self._ahead.find(turn.job):
+            node_key = self._ahead.find(turn.job)
+            if not node_key:
                 missed += 1
                 run.failed(turn)
-            elif self._serve_ahead(self._ahead, turn):
+            elif self._serve_ahead(self._ahead, turn, node_key):
                 missed = 0
                 run.served(turn)
             elif turn.is_starved:
@@ -233,20 +235,25 @@ class _Placing:
                 run.failed(turn)
         return True
 
-    def _serve_ahead(self, ahead: Prefetcher, turn: JobTurn) -> bool:
-        """Prefetch the job's oldest task that may be; False when there is none, or no room."""
-        job, waiting = turn.job, turn.waiting()
+    def _note_passed(self, turn: JobTurn) -> None:
+        """Prefetch may be about to pass this job's oldest task, be the job quick or not."""
+        waiting = turn.waiting()
         if waiting and waiting[0][1].slots > 1:
-            self._guard.note_blocked(job, waiting[0][1])
+            self._guard.note_blocked(turn.job, waiting[0][1])
+
+    def _serve_ahead(self, ahead: Prefetcher, turn: JobTurn, node_key: int) -> bool:
+        """Prefetch the job's oldest task that may be; False when there is none, or no room."""
+        job = turn.job
         if self._guard.leaves_to_it(job, turn.left, ahead=True):
             return False  # what it leaves the place to needs several slots
-        for cursor, task in waiting:
+        for cursor, task in turn.waiting():
             if task.slots == 1 and task.single and not task.dedicated_only:
                 self._guard.keep_before(job.priority, ahead.lengths)
-                ahead.avoided = self._guard.hidden
-                node_key = ahead.find(job)
-                if not node_key:
-                    return False
+                if ahead.avoided != self._guard.hidden:  # a node is kept as from now
+                    ahead.avoided = self._guard.hidden
+                    node_key = ahead.find(job)
+                    if not node_key:
+                        return False
                 ahead.take(node_key)
                 self._assign(turn, task, node_key, prefetched=True)
                 cursor.advance()

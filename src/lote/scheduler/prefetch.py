@@ -71,6 +71,7 @@ class Prefetcher:
         "_index",
         "_largest",
         "_level",
+        "_mask",
         "_nodes",
         "_rows",
         "_slowed",
@@ -83,6 +84,7 @@ class Prefetcher:
         self._nodes = pool.nodes
         self._rows = pool.queued.rows
         self._largest = pool.largest
+        self._mask = pool.queued.mask
         self._level = 0
         self._index = 0
         self._topped: list[tuple[int, int]] = []  # heap of length, key; some are out of date
@@ -130,19 +132,24 @@ class Prefetcher:
         return one[1] not in job.barred and one[0] < self._depth(one[1], job)
 
     def _find_fresh(self, job: JobView, bound: int) -> tuple[int, int] | None:
-        level, index, used_up = self._level, self._index, True
-        while level < len(self._rows) and 2 * level <= bound:
+        start, index, used_up = self._level, self._index, True
+        above = self._mask >> start << start  # levels from here on that hold nodes
+        while above:
+            level = (above & -above).bit_length() - 1
+            if 2 * level > bound:
+                return None
             row = self._rows[level]
-            for place in range(index, len(row)):
+            for place in range(index if level == start else 0, len(row)):
                 key = row[place]
-                if key not in self.lengths:
-                    # What will not do for this job may do for another of its tier.
-                    used_up = False
-                    usable = key not in job.barred and key != self.avoided
-                    depth = self._depth(key, job) if usable else 0
-                    if depth and 2 * level <= depth:
-                        return level, key
-                elif used_up:
-                    self._level, self._index = level, place + 1
-            level, index = level + 1, 0
+                if key in self.lengths:
+                    if used_up:
+                        self._level, self._index = level, place + 1
+                    continue
+                # What will not do for this job may do for another of its tier.
+                used_up = False
+                usable = key not in job.barred and key != self.avoided
+                depth = self._depth(key, job) if usable else 0
+                if depth and 2 * level <= depth:
+                    return level, key
+            above &= above - 1
         return None

@@ -48,9 +48,12 @@ class JobTurn:
         """Lanes that have a task left, the oldest task first; empty when the job is at its cap."""
         if self.left <= 0:
             return []
-        found = [(c, c.task) for c in self.cursors if c.task is not None]
-        if len(found) > 1:
-            found.sort(key=_task_key)
+        cursors = self.cursors
+        if len(cursors) == 1:  # the usual case
+            task = cursors[0].task
+            return [(cursors[0], task)] if task is not None else []
+        found = [(c, c.task) for c in cursors if c.task is not None]
+        found.sort(key=_task_key)
         return found
 
     @property

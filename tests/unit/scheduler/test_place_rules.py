@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scheduler_model import POOL, Model
 
-from lote.scheduler.place import Plan, place
+from lote.scheduler.place import Collecting, Plan, place
+from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.view import ReadyTask, View
 
 
@@ -169,6 +170,19 @@ def test_a_backlog_is_refilled_at_its_half() -> None:
     assert refills == [0, 0, 0, 0, 5, 0, 0, 0, 0, 5]
 
 
+def test_only_the_backlog_that_fell_to_its_own_half_is_refilled() -> None:
+    model, (large, small) = a_model(4, 1)
+    job = model.add_job(mean_run_s=0.005)  # forty deep on the large node, ten on the small one
+    model.add_tasks(job, 100)
+    model.place()
+    for node_key, ended in ((large, 20), (small, 3)):
+        node = model.nodes[node_key]
+        for _ in range(ended):
+            model.end(node, min(node.begun))
+            model.begin(node)
+    assert nodes_of(model.place()) == [large] * 20
+
+
 def test_nodes_that_long_tasks_hold_get_no_backlog() -> None:
     model, nodes = a_model(1, 1)
     long, quick = model.add_job(priority=1, mean_run_s=60), model.add_job(mean_run_s=0.01)
@@ -259,6 +273,71 @@ def test_slots_are_collected_for_a_large_task() -> None:
         plan = model.place()
     assert (large, kept) in where(plan)
     assert running
+
+
+def test_a_requeued_task_of_the_same_kind_goes_before_the_protected_one() -> None:
+    model, (node,) = a_model(4)
+    job = model.add_job()
+    older, protected = model.add_tasks(job, 2, slots=2)
+    # As a plan left it before the older task was requeued and the last slots came free.
+    pool = model.view.pools[POOL]
+    pool.collecting = Collecting(protected, job, 2, PASSES_MAX, node)
+    plan = model.place()
+    assert where(plan) == [(older, node), (protected, node)]
+    assert pool.collecting is None
+
+
+def test_the_backlog_of_a_kept_node_is_asked_back() -> None:
+    model, (node_key,) = a_model(2)
+    node = model.nodes[node_key]
+    quick = model.add_job(mean_run_s=0.01)
+    model.add_tasks(quick, 50)
+    model.place()
+    large = model.add_job()
+    (key,) = model.add_tasks(large, 1, slots=2)
+    while (plan := model.place()).collecting is None or not plan.collecting.node_key:
+        model.end(node, min(node.begun))
+        model.begin(node)
+    assert not plan.assignments
+    assert {one.task_key for one in plan.revocations} == set(node.backlog) == node.asked
+    for task in sorted(node.asked):
+        model.give_back(node, task)
+    for task in sorted(node.begun):
+        model.end(node, task)
+        model.place()
+    assert key in node.begun
+
+
+def test_the_last_place_under_the_cap_is_left_to_a_large_task() -> None:
+    model, nodes = a_model(2, 2)
+    job, other = model.add_job(max_parallel=1), model.add_job()
+    model.add_tasks(job, 1)
+    (large,) = model.add_tasks(job, 1, slots=2)
+    model.add_tasks(job, 200)
+    model.add_tasks(other, 200)
+    for _ in range(60):
+        model.place()
+        if any(large in model.nodes[key].begun for key in nodes):
+            return
+        # One slot opens on each node, so the two that the task requires never do by luck.
+        for key in nodes:
+            if model.nodes[key].begun:
+                model.end(model.nodes[key], min(model.nodes[key].begun))
+    raise AssertionError("the large task starves")
+
+
+def test_no_node_is_kept_for_a_job_at_its_cap() -> None:
+    model, (node,) = a_model(4)
+    job, other = model.add_job(max_parallel=2), model.add_job()
+    model.add_tasks(job, 1)
+    model.place()
+    (large,) = model.add_tasks(job, 1, slots=4)
+    (small,) = model.add_tasks(job, 1)
+    others = model.add_tasks(other, 2)
+    model.view.set_job(other, priority=-1)  # so that it comes after
+    model.view.pools[POOL].collecting = Collecting(large, job, 4, PASSES_MAX - 1, 0)
+    assert [key for key, _ in where(model.place())] == [small, *others]
+    assert len(model.nodes[node].begun) == 4
 
 
 def test_higher_priority_may_use_collected_slots() -> None:
