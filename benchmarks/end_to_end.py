@@ -89,9 +89,8 @@ def main() -> None:
             f" failed {counts['failed']}",
             flush=True,
         )
-    print(
-        f"median ratio {statistics.median(ratios):.2f}, own CPU {statistics.median(costs):.0f} us a task"
-    )
+    ratio, cost = statistics.median(ratios), statistics.median(costs)
+    print(f"median ratio {ratio:.2f}, own CPU {cost:.0f} us a task")
 
 
 if __name__ == "__main__":

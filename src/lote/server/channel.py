@@ -148,16 +148,10 @@ class LocalSwitchboard:
         self, node_id: str, secret: str, send: Callable[[list[ServerFrame]], None]
     ) -> LocalConnection:
         """Open a channel. Raises PermissionError when the node may not."""
-        answer: list[int | None] = []
-        admitted = asyncio.run(_ask(self._callers.owner, node_id, secret))
-        answer.append(admitted)
-        if answer[0] is None:
+        node_key = self._callers.owner.call(_admit, node_id, secret)
+        if node_key is None:
             raise PermissionError("unknown node, or its secret is no longer good")
-        return LocalConnection(self._callers, answer[0], send)
-
-
-async def _ask(owner: Owner, node_id: str, secret: str) -> int | None:
-    return await owner.ask(_admit, node_id, secret)
+        return LocalConnection(self._callers, node_key, send)
 
 
 class LocalConnection:

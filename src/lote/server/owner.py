@@ -12,6 +12,7 @@ others are run again.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import queue
 import threading
@@ -58,7 +59,7 @@ class Tx:
 
 class _Ask(msgspec.Struct):
     run: Callable[[Tx], Any]
-    future: asyncio.Future[Any] | None = None
+    future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -98,10 +99,34 @@ class Owner:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load the memory and begin. Answers are released on ``loop``."""
         self._loop = loop
-        tx = Tx(self._db, self.memory, self._settings, self._world)
-        self._load(tx)
+        self.load()
         self._thread.start()
         self.poke()
+
+    def load(self) -> None:
+        """Make the memory from the database."""
+        self._load(Tx(self._db, self.memory, self._settings, self._world))
+
+    def drain(self) -> None:
+        """Run whatever waits, in the calling thread: for an owner whose thread was not started
+        (rehearsals on a stepped clock, tests)."""
+        while not self._queue.empty() or self.memory.touched_jobs:
+            asks: list[_Ask] = []
+            self._take_waiting(asks)
+            self._turn(asks)
+
+    def call(
+        self, function: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run this in the next transaction and wait for it; not from the owner thread or an event
+        loop. Refuses whatever the function refuses."""
+        done: concurrent.futures.Future[R] = concurrent.futures.Future()
+        ask = _Ask(lambda tx: function(tx, *args, **kwargs), done)
+        if self._thread.is_alive():
+            self._queue.put(ask)
+        else:
+            self._turn([ask])
+        return done.result()
 
     def stop(self) -> None:
         """Finish what waits, then end."""
@@ -250,7 +275,7 @@ class Owner:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self.memory.clear()
-        self._load(Tx(self._db, self.memory, self._settings, self._world))
+        self.load()
 
     def _fail(self, asks: list[_Ask]) -> None:
         """Nothing could be committed: clients are told, agents' reports are kept for later."""
@@ -274,7 +299,12 @@ class Owner:
                     link.deliver(frames)
             for call in tx.after:
                 call()
-        waiting = [ask for ask in asks if ask.future is not None]
+        waiting: list[_Ask] = []
+        for ask in asks:
+            if isinstance(ask.future, asyncio.Future):
+                waiting.append(ask)
+            elif ask.future is not None:
+                _resolve([ask])
         if waiting and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, waiting)
 
