@@ -149,7 +149,7 @@ class Connections:
         """The system's authorities (or ``SSL_CERT_FILE``), and the given one besides."""
         with self._lock:
             if self._tls is None:
-                import ssl  # only when https is used: it costs an agent 4 MB
+                import ssl  # with its context: the authorities cost an agent some megabytes
 
                 self._tls = ssl.create_default_context()
                 if self._ca_file:
