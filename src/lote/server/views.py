@@ -297,6 +297,12 @@ def _execution(record: TaskRecord) -> Shown:
     shown["requeueCount"] = record.requeues
     if record.last_requeue_us is not None:
         shown["lastRequeueTime"] = format_timestamp(record.last_requeue_us)
+    if record.spans:
+        # Our addition; SDKs pass over members they do not know.
+        spans = (int(us) / 1_000_000 for us in record.spans.split(","))
+        shown["lote"] = dict(
+            zip(("downloadSeconds", "runSeconds", "uploadSeconds"), spans, strict=True)
+        )
     return shown
 
 
