@@ -31,11 +31,6 @@ TASK = Machine(
     ),
 )
 
-# Numbers of the states in the store; filters and counts use them, so they never change.
-ACTIVE, PREPARING, RUNNING, COMPLETED = 0, 1, 2, 3
-STATE_NAMES = ("active", "preparing", "running", "completed")
-STATE_NUMBERS = {name: number for number, name in enumerate(STATE_NAMES)}
-
 FailureKind = Literal["pre_processing", "exit_code", "file_upload", "ended"]
 # pre_processing: no process was started. exit_code: it ended with another code than 0.
 # file_upload: its outputs could not be stored. ended: by request, or its time was up.

@@ -16,6 +16,7 @@ from lote.store import tasks as task_rows
 from lote.store.records import HAS_AFFINITY, IS_MULTI_INSTANCE
 from lote.wire.frames import JobFacts, Revoke, Run, Runs
 
+PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
 RUNS_FRAME_BYTES = 4 << 20  # keeps one message well under the channel's limit
 
 
@@ -25,11 +26,13 @@ def place_ready_tasks(tx: Tx) -> None:
     while memory.dirty_pools:
         pool_key = memory.dirty_pools.pop()
         while True:
-            plan = place(memory.view, pool_key)
+            plan = place(memory.view, pool_key, PLAN_MAX)
             if plan:
                 _apply(tx, plan)
+            else:
+                memory.view.apply(plan)  # an empty plan may still choose a node to keep free
             refilled = [refill(tx, job_key) for job_key in plan.starved]
-            if not any(refilled):
+            if not any(refilled) and len(plan.assignments) < PLAN_MAX:
                 break
 
 

@@ -11,7 +11,8 @@ from lote.domain.job_schedule import JOB_SCHEDULE
 from lote.domain.machine import Machine, Move, WrongState
 from lote.domain.node import FILE_SERVABLE, LOST, NODE, RETURN_EVENTS, SCHEDULABLE, is_schedulable
 from lote.domain.pool import ALLOCATION, POOL
-from lote.domain.task import STATE_NAMES, STATE_NUMBERS, TASK
+from lote.domain.task import TASK
+from lote.store.records import STATE_OF_PHASE
 
 MACHINES = (POOL, ALLOCATION, NODE, JOB, TASK, JOB_SCHEDULE)
 
@@ -87,9 +88,8 @@ def test_edges_of_a_task_are_explicit() -> None:
     assert not TASK.allows("active", "retry")
 
 
-def test_store_numbers_of_task_states_never_change() -> None:
-    assert STATE_NUMBERS == {"active": 0, "preparing": 1, "running": 2, "completed": 3}
-    assert set(STATE_NAMES) == set(TASK.states)
+def test_every_state_of_a_task_has_its_phases_in_the_store() -> None:
+    assert set(STATE_OF_PHASE) == set(TASK.states)
 
 
 def test_disabling_twice_is_harmless() -> None:
