@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import stat
 
@@ -75,6 +74,8 @@ def _reuse(directory: bytes, working_directory: bytes) -> None:
                 break
         else:  # the oldest are worth most, so the latest copy makes room
             if stat.S_ISDIR(os.lstat(latest).st_mode):
+                import shutil  # almost never, and it would make every spawner larger
+
                 shutil.rmtree(latest)
             else:
                 os.unlink(latest)

@@ -16,6 +16,10 @@ RECEIVE_BYTES = 1 << 18
 BASES_MAX = 256  # environments of jobs that spawners keep
 
 
+class SpawnerBroken(Exception):
+    """An error of ours in a spawner, with its traceback; it ends this life of the agent."""
+
+
 class Links:
     """Sends orders and words, receives notes.
 
@@ -118,7 +122,9 @@ class Links:
             self._on_lost()
             return
         for message in unpacker.feed(chunk):
-            self._on_notes(message)  # type: ignore[arg-type]
+            if message[0][0] == orders.BROKEN:
+                raise SpawnerBroken(message[0][1])
+            self._on_notes(message)
 
     def _tell_all(self, word: tuple[object, ...]) -> None:
         packed = orders.pack(word)

@@ -34,6 +34,8 @@ KILL = "kill"  # key, run: end its process tree
 STARTED = "s"  # key, run, attempt, start_s
 ENDED = "e"  # key, run, attempt, start_s, end_s, status | None, user_s, kernel_s, trouble | None
 
+BROKEN = "b"  # traceback: an error of ours, the spawner's last words
+
 Started = tuple[str, int, int, int, float]
 Trouble = tuple[str, str, str]  # failure code, text of the operating system, what it was about
 Ended = tuple[str, int, int, int, float, float, "int | None", float, float, "Trouble | None"]
@@ -55,7 +57,7 @@ class Unpacker:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, chunk: bytes) -> Iterator[tuple[object, ...]]:
+    def feed(self, chunk: bytes) -> Iterator[tuple[Any, ...]]:
         """The messages that are whole with this chunk."""
         rest = self._rest + chunk if self._rest else chunk
         offset = 0

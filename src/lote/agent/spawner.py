@@ -77,6 +77,7 @@ class Spawner:
         self._slots = 0
         self._slots_used = 0
         self._doomed = 0
+        self._immune: set[int] = set()  # children that this user may not kill
         self._signals = linux.open_signalfd((signal.SIGCHLD, signal.SIGTERM))
         self._poll_busy = select.poll()
         self._poll_free = select.poll()
@@ -179,12 +180,18 @@ class Spawner:
 
     def _read_signals(self) -> bool:
         """Take the signals and reap; False when it is time to leave."""
-        records = os.read(self._signals, 4096)
+        records = self._take_records()
         for offset in range(0, len(records), 128):  # signalfd_siginfo: number first
             if records[offset] == signal.SIGTERM:
                 return False
         self._reap()
         return True
+
+    def _take_records(self) -> bytes:
+        try:
+            return os.read(self._signals, 4096)
+        except BlockingIOError:
+            return b""
 
     def _reap(self) -> None:
         ended = []
@@ -197,6 +204,7 @@ class Spawner:
                 break
             if not pid:
                 break
+            self._immune.discard(pid)
             attempt = self._live.get(pid)
             if attempt is not None:  # else an orphan that we had adopted
                 attempt.status = status
@@ -238,14 +246,14 @@ class Spawner:
             elif not strays:
                 self._finish(attempt)
                 continue
-            tree.kill_all(tree.with_descendants(strays))
+            self._immune |= tree.kill_all(tree.with_descendants(strays))
         self._reap()
 
     def _strays(self, attempt: Attempt) -> list[int]:
         """Children of ours that are no task's first process and belong to this attempt."""
         found = []
         for pid in tree.own_children():
-            if pid in self._live and self._live[pid].status is None:
+            if pid in self._immune or (pid in self._live and self._live[pid].status is None):
                 continue
             process = tree.read_process(pid)
             if process is not None and process.state != "Z" and self._owner_is(attempt, process):
@@ -295,8 +303,12 @@ class Spawner:
                     pass
             except ChildProcessError:
                 os._exit(0)
-            tree.kill_all(tree.with_descendants(tree.own_children()))
+            children = tree.own_children()
+            if self._immune.issuperset(children):
+                os._exit(0)
+            self._immune |= tree.kill_all(tree.with_descendants(children))
             select.select([self._signals], [], [], SWEEP_INTERVAL_MS / 1000)
+            self._take_records()
 
 
 def _send_whole(link: socket.socket, message: bytes) -> None:
@@ -334,4 +346,11 @@ def run_spawner(link: socket.socket, queue: socket.socket, clock: Callable[[], f
         os.setgroups([])
     gc.freeze()
     gc.disable()  # nothing here is cyclic
-    Spawner(link, queue, clock).serve()
+    try:
+        Spawner(link, queue, clock).serve()
+    except Exception:
+        import traceback
+
+        # The talker tells people, and sweeps up what this process leaves behind.
+        _send_whole(link, orders.pack(((orders.BROKEN, traceback.format_exc()),)))
+    os._exit(1)

@@ -31,7 +31,7 @@ def sweep_survivors(root: str) -> int:
             return len(killed)
         doomed = [pid for pid in tree.with_descendants(found) if pid not in spared]
         killed.update(doomed)
-        tree.kill_all(doomed)
+        spared |= tree.kill_all(doomed)
         _reap_adopted(killed)
         pause.poll(SWEEP_PAUSE_MS)
     raise TimeoutError("processes of an earlier agent of this node do not end")

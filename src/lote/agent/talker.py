@@ -124,6 +124,7 @@ class Talker:
         loop.set_exception_handler(self._break)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, STOPPED)
+        loop.add_signal_handler(signal.SIGCHLD, reap_children)
         for ending in self._journal.load():
             self._outbox.add_ending(ending)
         self._links.listen()
@@ -382,7 +383,19 @@ def _message(frame: AgentFrame) -> bytes:
     return encode_frames(frames)
 
 
+def reap_children() -> None:
+    """Let go of spawners that were sent home, and of what a lost one left to this process."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
 def wait_for_spawners(pids: list[int]) -> None:
     """Wait until the spawners are gone, and with them all that they ran."""
     for pid in pids:
-        os.waitpid(pid, 0)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            continue  # reaped before

@@ -74,19 +74,27 @@ def with_descendants(pids: list[int]) -> list[int]:
     return found
 
 
-def kill_all(pids: list[int]) -> None:
-    """SIGKILL to each; stopped first, so that none forks away while the rest is killed."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            send_signal(pid, number)
+def kill_all(pids: list[int]) -> set[int]:
+    """SIGKILL to each; stopped first, so that none forks away while the rest is killed.
+
+    Gives those that this process may not kill: set-uid programs of tasks of an agent that isn't
+    root. Nothing can be done about them but to leave them alone.
+    """
+    immune = {pid for pid in pids if not send_signal(pid, signal.SIGSTOP)}
+    for pid in pids:
+        send_signal(pid, signal.SIGKILL)
+    return immune
 
 
-def send_signal(pid: int, number: int) -> None:
-    """Send a signal to a process that may have ended already."""
+def send_signal(pid: int, number: int) -> bool:
+    """Send a signal to a process that may have ended already; False if that is not allowed."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return
+        return True
+    except PermissionError:
+        return False
+    return True
 
 
 def task_marker(directory: bytes) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from channel import Agent, Channel
 from conftest import survivors
 
+from lote.agent.tree import children_of
 from lote.wire import frames
 
 
@@ -27,6 +28,15 @@ def test_hello_says_who_calls(node):
         assert "Linux" in hello.operating_system
 
     node.drive(scenario)
+
+
+def test_spawners_without_a_slot_are_sent_home(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        [ended] = await channel.ended(*await channel.run(sh("true")))
+        assert ended.exit_code == 0
+        await channel.until(lambda: len(children_of(agent.process.pid)) == 1)
+
+    node.drive(scenario, slots=1)
 
 
 def test_tasks_work_on_while_the_channel_is_broken(node):
