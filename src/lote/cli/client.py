@@ -147,13 +147,11 @@ class BatchClient:
         try:
             return self._send(method, target, content, headers)
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             if not kept or method not in RESENDABLE:
                 raise Unreachable(f"{self.account.endpoint} does not answer: {error}") from error
         try:
             return self._send(method, target, content, headers)
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             raise Unreachable(f"{self.account.endpoint} does not answer: {error}") from error
 
     def _send(self, method: str, target: str, content: bytes, headers: dict[str, str]) -> Answer:
@@ -166,9 +164,13 @@ class BatchClient:
         signed["authorization"] = authorization(name, key, method, target, signed)
         if self._connection is None:
             self._connection = self._connect()
-        self._connection.request(method, target, content or None, signed)
-        response = self._connection.getresponse()
-        body = response.read()
+        try:
+            self._connection.request(method, target, content or None, signed)
+            response = self._connection.getresponse()
+            body = response.read()
+        except BaseException:
+            self.close()  # whatever is left of this exchange must not meet the next one
+            raise
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, body)
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from lote.cli.client import BatchClient, BatchError, Json, Unreachable
+from lote.cli.interrupts import Interrupts
 from lote.world import World
 
 # Task and both files are asked for each time: often while something happens, else less so.
@@ -69,6 +69,7 @@ class Follower:
         sinks: tuple[BinaryIO, BinaryIO],
         world: World,
         notify: Callable[[str], None],
+        interrupts: Interrupts,
     ) -> None:
         self._client = client
         self._task = task
@@ -78,13 +79,14 @@ class Follower:
         ]
         self._world = world
         self._notify = notify
-        self._pause = threading.Event()
+        self._interrupts = interrupts
         self._away_since: float | None = None
 
     def until_end(self) -> Json:
         """The task once it is completed and all its output is shown.
 
-        Raises ``BatchError`` when the task is gone, ``Unreachable`` when the service stays away.
+        Raises ``BatchError`` when the task is gone, ``Unreachable`` when the service stays away,
+        ``Interrupted``.
         """
         since, told, pause_s, state = self._world.monotonic(), False, POLL_FIRST_S, ""
         while True:
@@ -103,7 +105,7 @@ class Follower:
                     told = True
                     self._notify(self._why_queued())
             pause_s = POLL_FIRST_S if news else min(pause_s * POLL_GROWTH, POLL_MAX_S)
-            self._pause.wait(pause_s)
+            self._interrupts.pause(pause_s)
 
     @contextmanager
     def _patience(self) -> Iterator[None]:

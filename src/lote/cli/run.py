@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 from lote.cli.client import BatchClient, BatchError, Json, Unreachable
 from lote.cli.follow import Follower
 from lote.cli.inputs import InputError, Inputs
+from lote.cli.interrupts import Interrupted, Interrupts
 from lote.cli.ready import NoService, account_of, find_service
 from lote.world import World
 
@@ -73,13 +74,15 @@ class Runner:
         Raises ``BatchError`` for what the service refuses. An interrupt terminates the task.
         """
         name = f"run-{self._world.new_guid()[:12]}"
-        with ExitStack() as cleanup:
+        with Interrupts() as interrupts, ExitStack() as cleanup:
             files = cleanup.enter_context(self._offered(name, command))
             task = cleanup.enter_context(self._added(name, command, files))
-            follower = Follower(self._client, task, self._sinks, self._world, self._notify)
+            follower = Follower(
+                self._client, task, self._sinks, self._world, self._notify, interrupts
+            )
             try:
                 ended = follower.until_end()
-            except (KeyboardInterrupt, BrokenPipeError):
+            except (Interrupted, BrokenPipeError):
                 self._terminate(task)
                 raise
             return self._exit_code(ended)
@@ -205,8 +208,10 @@ def run_command(
     except (NoService, BatchError, Unreachable, InputError) as error:
         notify(str(error))
         return NOT_RUN
-    except KeyboardInterrupt:
-        notify("interrupted; the task was terminated")
+    except Interrupted as interrupted:
+        notify(f"{interrupted}: the task was terminated")
+        return SIGNALLED + interrupted.number
+    except KeyboardInterrupt:  # before there was a task, or a second time
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as in `| head`: nothing is left to write at exit.

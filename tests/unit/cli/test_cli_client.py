@@ -92,6 +92,7 @@ class Dropping(ScriptedClient):
     def _send(self, *words):
         if self.drops:
             self.drops -= 1
+            self.close()
             raise http.client.RemoteDisconnected("gone")
         return super()._send(*words)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from scripted import Request, ScriptedClient, ok, refused
 from lote.cli.client import Answer, BatchError, Unreachable
 from lote.cli.follow import CHUNK_BYTES
 from lote.cli.inputs import InputError
+from lote.cli.interrupts import Interrupted
 from lote.cli.run import POOL_ID, Command, Runner, failure_text, task_body
 from lote.world import World
 
@@ -203,16 +205,18 @@ def test_service_that_stays_away_is_told(monkeypatch):
         Bench(service).run()
 
 
-def test_interrupt_terminates_the_task():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_terminates_the_task(number):
     class Interrupting(io.BytesIO):
         def write(self, chunk):
-            raise KeyboardInterrupt
+            signal.raise_signal(number)  # to this thread; the test process may have more
+            return super().write(chunk)
 
     bench = Bench(Service({"exitCode": 0}, (b"a", b"b")))
-    tails = (Interrupting(), io.BytesIO())
-    bench.runner._sinks = tails
-    with pytest.raises(KeyboardInterrupt):
+    bench.runner._sinks = (Interrupting(), io.BytesIO())
+    with pytest.raises(Interrupted) as caught:
         bench.run()
+    assert caught.value.number == number
     assert bench.client.lines[-2].endswith("/terminate")
     assert bench.client.lines[-1].startswith("DELETE /jobs/run-")
 

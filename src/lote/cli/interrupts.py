@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM as something one looks for, not something that strikes anywhere.
+
+An exception out of the blue leaves a half-read HTTP answer behind, and may be lost altogether when
+it strikes inside a destructor. So both signals are held back and taken at the pauses.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The user, or the system, wants us to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Interrupts:
+    """Holds both signals back within the block. One that nobody took strikes at its end."""
+
+    def __enter__(self) -> Interrupts:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises ``Interrupted`` as soon as one of the signals comes or has come."""
+        came = signal.sigtimedwait(SIGNALS, seconds)
+        if came is not None:
+            raise Interrupted(came.si_signo)
