@@ -420,7 +420,7 @@ def lote_service(*flags: str) -> Iterator[Lote]:
     except BaseException:
         if lote.log.exists():
             lines = lote.log.read_text(errors="replace").splitlines()
-            print(*[one for one in lines if " key " not in one][-100:], sep="\n")  # pytest shows it
+            print(*[one for one in lines if "key  " not in one][-100:], sep="\n")  # pytest shows it
         raise
     finally:
         _end_anyhow(lote)

@@ -38,6 +38,7 @@ from lote.world import World
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 CHANNEL_BYTES_MAX = 64 << 20
+PING_S = 5.0  # a node that hangs is out of contact after twice that, or twice a shorter grace
 AUTO_STORAGE_S = 30 * 86_400  # life of the SAS with which agents read the linked account
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -284,6 +285,7 @@ class Composed:
 
     def server(self, certificates: Certificates | None) -> QuietServer:
         """A listener's server; with certificates it speaks HTTPS."""
+        ping_s = min(PING_S, self._settings.node_grace_s)
         config = uvicorn.Config(
             self.service,
             http="httptools",
@@ -296,6 +298,8 @@ class Composed:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=2,
             ws_max_size=CHANNEL_BYTES_MAX,
+            ws_ping_interval=ping_s,
+            ws_ping_timeout=ping_s,
             ws_per_message_deflate=False,
             ssl_certfile=None if certificates is None else str(certificates.certificate),
             ssl_keyfile=None if certificates is None else str(certificates.private_key),
