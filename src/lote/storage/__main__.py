@@ -53,7 +53,8 @@ def announce(ports: Ports) -> None:
 
 def wait_for_end(loop: asyncio.AbstractEventLoop) -> None:
     """Stop the server, as SIGTERM does, when standard input ends."""
-    while sys.stdin.buffer.read(4096):
+    # Unbuffered: a thread that holds the buffer's lock breaks the interpreter's shutdown.
+    while os.read(sys.stdin.fileno(), 4096):
         continue
     if not loop.is_closed():
         os.kill(os.getpid(), signal.SIGTERM)
