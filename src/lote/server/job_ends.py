@@ -75,6 +75,8 @@ def move_job(tx: Tx, job: JobState, event: str, **changes: object) -> None:
     )
     tx.memory.view.set_job(job.key, active=job.state == "active")
     tx.memory.touched_jobs.add(job.key)
+    if job.state == "active" and job.pool_key:
+        tx.memory.dirty_pools.add(job.pool_key)  # what waited while it was disabled is placed
 
 
 def begin_disable(tx: Tx, job: JobState, option: str) -> None:

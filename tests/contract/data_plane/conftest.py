@@ -160,3 +160,30 @@ def wait_job(batch: BatchClient, job_id: str, state: str) -> m.BatchJob:
 
 def read_file(batch: BatchClient, job_id: str, task_id: str, path: str = "stdout.txt") -> str:
     return b"".join(batch.download_task_file(job_id, task_id, path)).decode()
+
+
+class Gate:
+    """Something tasks wait for until the test opens it."""
+
+    def __init__(self, folder: Path) -> None:
+        for parent in (folder, *list(folder.parents)[:3]):
+            parent.chmod(parent.stat().st_mode | 0o011)  # tasks run as users of their own
+        self._file = folder / "gate"
+
+    @property
+    def waits(self) -> str:
+        """A command line that ends with 0 once the gate is open."""
+        return shell(self.loop)
+
+    @property
+    def loop(self) -> str:
+        """The same, as part of a shell command."""
+        return f"while [ ! -e {self._file} ]; do sleep 0.02; done"
+
+    def open(self) -> None:
+        self._file.touch()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
