@@ -44,10 +44,10 @@ class Steps:
 
 
 def place_of(function: Callable[..., object]) -> str:
-    """``file:first-last`` of a function's source."""
+    """``examples/…/file:first-last`` of a function's source."""
     lines, first = inspect.getsourcelines(function)
     path = Path(inspect.getsourcefile(function) or "")
-    return f"{path.parent.name}/{path.name}:{first}-{first + len(lines) - 1}"
+    return f"{path.relative_to(path.parents[2])}:{first}-{first + len(lines) - 1}"
 
 
 def steps_table(steps: list[Step]) -> Table:

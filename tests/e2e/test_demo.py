@@ -28,7 +28,7 @@ def test_transcode(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[15/15] join completed" in done.stdout  # 7 segments of each film, and the join
     assert "vp9" in done.stdout
-    assert "transcode/demo.py:" in done.stdout
+    assert "examples/transcode/demo.py:" in done.stdout
     assert {path.name for path in tmp_path.glob("*.webm")} == {"bigbuckbunny.webm", "bikes.webm"}
 
 

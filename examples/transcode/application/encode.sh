@@ -4,4 +4,4 @@
 set -eu
 exec "$(dirname "$0")/ffmpeg" -nostdin -hide_banner -loglevel warning -y \
     -ss "$2" -i "$1" -map 0:v:0 -frames:v "$3" \
-    -c:v libvpx-vp9 -deadline good -cpu-used 5 -crf 36 -b:v 0 -threads 1 "$4"
+    -c:v libvpx-vp9 -deadline good -cpu-used 5 -crf 40 -b:v 0 -threads 1 "$4"

@@ -98,6 +98,6 @@ def test_place_of_a_step_is_its_source():
     place = report.place_of(films.cut)
     name, _, lines = place.partition(":")
     first, last = map(int, lines.split("-"))
-    text = (EXAMPLES / name).read_text().splitlines()
+    text = (EXAMPLES.parent / name).read_text().splitlines()
     assert text[first - 1].startswith("def cut(")
     assert first < last
