@@ -189,7 +189,7 @@ class Owner:
 
     def _idle_s(self) -> float:
         memory = self.memory
-        if memory.next_jobs:
+        if memory.touched_jobs:
             return 0.0
         idle_s = CHECK_S
         due = first_due(memory)
