@@ -1,15 +1,13 @@
 """The outside world that the service may not touch elsewhere: clock, new ids, randomness.
 
-``now_us`` dates everything the protocol dates and can be advanced by tests; ``monotonic``
+No module is loaded for it that a node's small processes could do without. ``now_us`` dates everything the protocol dates and can be advanced by tests; ``monotonic``
 (grace periods, I/O time-outs) is never faked, because real processes run on real time.
 """
 
 from __future__ import annotations
 
-import random
-import secrets
+import os
 import time
-import uuid
 
 
 class World:
@@ -25,11 +23,13 @@ class World:
 
     def new_guid(self) -> str:
         """A fresh lower-case GUID, for request ids."""
-        return str(uuid.UUID(int=random.getrandbits(128), version=4))
+        text = os.urandom(16).hex()
+        variant = "89ab"[int(text[16], 16) & 3]  # RFC 9562: version 4
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def new_secret(self, size_bytes: int = 32) -> bytes:
         """Random bytes fit for keys."""
-        return secrets.token_bytes(size_bytes)
+        return os.urandom(size_bytes)
 
 
 class SteppedWorld(World):

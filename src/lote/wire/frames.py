@@ -163,7 +163,7 @@ class Setup(_Frame, tag="setup", frozen=True):
     ``start_task`` is the pool's start task as JSON bytes, or None; it is to be run when
     ``start_task_due`` is true (not on a reconnection of an agent that ran it).
     ``confirmed`` lists the held runs that are still wanted; all others are to be killed
-    without a report.
+    without a report. It counts in the first Setup after a Hello only.
     """
 
     account_name: str
