@@ -1,7 +1,8 @@
 """The outside world that the service may not touch elsewhere: clock, new ids, randomness.
 
-No module is loaded for it that a node's small processes could do without. ``now_us`` dates everything the protocol dates and can be advanced by tests; ``monotonic``
-(grace periods, I/O time-outs) is never faked, because real processes run on real time.
+``now_us`` dates everything the protocol dates and can be advanced by tests; ``monotonic``
+(grace periods, I/O time-outs) is never faked, because real processes run on real time. Nothing is
+imported here that the small processes of a node could do without.
 """
 
 from __future__ import annotations
