@@ -13,6 +13,7 @@ import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
+from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from lote.server import shared_key
@@ -43,7 +44,7 @@ from lote.store.database import Connection, DatabaseError
 from lote.wire.decode import decode
 from lote.wire.errors import Refused, error_body, invalid_query
 from lote.wire.formats import etag_of, format_http_date
-from lote.wire.operations import Operation, match
+from lote.wire.operations import OPERATIONS, Operation, match
 from lote.wire.versions import check_api_version
 from lote.world import World
 
@@ -58,34 +59,25 @@ READERS = 2
 Headers = list[tuple[bytes, bytes]]
 _MODULES: tuple[ModuleType, ...] = (
     account_handlers,
+    file_handlers,
     job_handlers,
     node_handlers,
     pool_handlers,
     task_handlers,
 )
-_FILES = {
-    "list_task_files": file_handlers.find_task_files,
-    "download_task_file": file_handlers.find_task_files,
-    "get_task_file_properties": file_handlers.find_task_files,
-    "delete_task_file": file_handlers.find_task_files,
-    "list_node_files": file_handlers.find_node_files,
-    "download_node_file": file_handlers.find_node_files,
-    "get_node_file_properties": file_handlers.find_node_files,
-    "delete_node_file": file_handlers.find_node_files,
-}
 
 
-def find_handler(name: str) -> tuple[Callable[..., Answer], bool] | None:
-    """The handler of an operation, and whether it runs in the owner thread (its first parameter
-    is a transaction) or on a read-only connection."""
+def find_handler(name: str) -> tuple[Callable[..., Any], str] | None:
+    """The handler of an operation, and where it runs, by its first parameter: ``tx`` in the owner
+    thread, ``db`` on a read-only connection, ``files`` on the event loop."""
     for module in _MODULES:
         function = getattr(module, name, None)
         if function is not None:
-            return function, next(iter(inspect.signature(function).parameters)) == "tx"
+            return function, next(iter(inspect.signature(function).parameters))
     return None
 
 
-_HANDLERS: dict[str, tuple[Callable[..., Answer], bool] | None] = {}
+_HANDLERS = {row.name: find_handler(row.name) for row in OPERATIONS if row.real}
 
 
 class Service:
@@ -105,6 +97,7 @@ class Service:
         self._account = account
         self._owner = owner
         self._streams = streams
+        self._files = file_handlers.Files(owner, streams)
         self._callers = callers
         self._world = world
         self._quick_reader = open_reader()
@@ -236,25 +229,30 @@ class Service:
     # -- calling ----------------------------------------------------------------------------
 
     async def _answer(self, request: Request, send: Send, common: Headers) -> None:
-        name = request.operation.name
-        if name in _FILES:
-            await self._answer_file(request, send, common)
-            return
-        found = _HANDLERS.get(name) or _HANDLERS.setdefault(name, find_handler(name))
+        answer = await self._call(request)
+        if answer.modified_us is not None and request.operation.method in ("GET", "HEAD"):
+            try:
+                check_read(request.conditions, answer.modified_us)
+            except Refused:
+                if answer.stream is not None:
+                    await answer.stream.aclose()
+                raise
+        await self._send(request, answer, send, common)
+
+    async def _call(self, request: Request) -> Answer:
+        found = _HANDLERS.get(request.operation.name)
         if found is None:
             raise Refused("NotImplemented")
-        handler, is_owners = found
-        if is_owners:
-            answer = await self._owner.ask(handler, request)
-        elif "maxresults" in request.operation.query:
+        handler, place = found
+        if place == "tx":
+            return await self._owner.ask(handler, request)
+        if place == "files":
+            return cast(Answer, await handler(self._files, request))
+        if "maxresults" in request.operation.query:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, self._read_apart, handler, request)
-        else:
-            # A point read in the page cache costs less than handing it to a thread.
-            answer = handler(self._quick_reader, request)
-        if answer.modified_us is not None and request.operation.method in ("GET", "HEAD"):
-            check_read(request.conditions, answer.modified_us)
-        await self._send(request, answer, send, common)
+            return await loop.run_in_executor(self._threads, self._read_apart, handler, request)
+        # A point read in the page cache costs less than handing it to a thread.
+        return cast(Answer, handler(self._quick_reader, request))
 
     def _read_apart(self, handler: Callable[..., Answer], request: Request) -> Answer:
         reader = self._readers.get()
@@ -278,48 +276,16 @@ class Service:
             headers.append((b"location", (request.base_url + answer.location).encode()))
         if answer.body is not None:
             headers.append((b"content-type", JSON_TYPE))
-        await send_answer(send, answer.status or operation.status, headers, answer.body or b"")
-
-    async def _answer_file(self, request: Request, send: Send, common: Headers) -> None:
-        operation = request.operation
-        place = await self._owner.ask(_FILES[operation.name], request)
-        if operation.name.startswith("list_"):
-            answer = await file_handlers.list_files(self._streams, request, place)
-            await self._send(request, answer, send, common)
-        elif operation.method == "DELETE":
-            answer = await file_handlers.delete_file(self._streams, request, place)
-            await self._send(request, answer, send, common)
-        elif operation.method == "HEAD":
-            facts = await file_handlers.file_facts(self._streams, request, place)
-            check_read(request.conditions, facts.modified_us)
-            headers = common + _encoded(file_handlers.file_headers(request, place, facts))
-            headers.append((b"content-length", str(facts.size).encode()))
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await self._send_file(request, place, send, common)
-
-    async def _send_file(
-        self, request: Request, place: file_handlers.Place, send: Send, common: Headers
-    ) -> None:
-        byte_range = file_handlers.parse_range(request.headers.get("ocp-range"))
-        facts, body = await file_handlers.open_file(self._streams, request, place, byte_range)
-        try:
-            check_read(request.conditions, facts.modified_us)
-        except Refused:
-            await body.aclose()
-            raise
-        headers = common + _encoded(file_handlers.file_headers(request, place, facts))
-        headers.append((b"content-length", str(facts.length).encode()))
-        if byte_range is not None:
-            last = facts.start + facts.length - 1
-            span = f"bytes {facts.start}-{last}/{facts.size}"
-            headers.append((b"content-range", span.encode()))
-        # 206 makes the SDKs fail: a range is answered with 200. Source: REST, ocp-range.
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async with contextlib.aclosing(body):
-            async for piece in body:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        status = answer.status or operation.status
+        if answer.length is None:
+            await send_answer(send, status, headers, answer.body or b"")
+            return
+        headers.append((b"content-length", str(answer.length).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if answer.stream is not None:
+            async with contextlib.aclosing(answer.stream):
+                async for piece in answer.stream:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _refuse(

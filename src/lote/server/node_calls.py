@@ -63,18 +63,7 @@ def connect_node(
     if is_new_boot:
         node.boot = hello.boot
         node.start_task = None
-    is_due = pool.start_task is not None and node.start_task is None
-    node_rows.save_node(
-        tx.db,
-        node.key,
-        boot=hello.boot,
-        ip_address=hello.ip_address,
-        agent_version=hello.version,
-        operating_system=hello.operating_system,
-        seen_us=tx.now_us,
-        start_task=node.start_task,
-        **({"booted_us": tx.now_us, "errors": None} if is_new_boot else {}),
-    )
+    _record_hello(tx, node, hello, is_new_boot=is_new_boot)
     setup = Setup(
         account_name=account[0],
         account_url=account[1],
@@ -82,7 +71,7 @@ def connect_node(
         is_dedicated=node.is_dedicated,
         slots=pool.slots,
         start_task=pool.start_task,
-        start_task_due=is_due,
+        start_task_due=pool.start_task is not None and node.start_task is None,
         auto_storage=auto,
         confirmed=confirmed,
     )
@@ -99,6 +88,20 @@ def connect_node(
         remove_node(tx, memory.nodes[node.replaces])
     memory.dirty_nodes.add(node.key)
     memory.touched_pools.add(pool.key)
+
+
+def _record_hello(tx: Tx, node: NodeState, hello: Hello, *, is_new_boot: bool) -> None:
+    node_rows.save_node(
+        tx.db,
+        node.key,
+        boot=hello.boot,
+        ip_address=hello.ip_address,
+        agent_version=hello.version,
+        operating_system=hello.operating_system,
+        seen_us=tx.now_us,
+        start_task=node.start_task,
+        **({"booted_us": tx.now_us, "errors": None} if is_new_boot else {}),
+    )
 
 
 def _take_inventory(tx: Tx, node: NodeState, hello: Hello) -> list[tuple[int, int]]:

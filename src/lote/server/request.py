@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -50,13 +50,16 @@ class Request(msgspec.Struct, gc=False):
 
 class Answer(msgspec.Struct, gc=False):
     """A success. ``body`` is JSON bytes or None; ``modified_us`` makes ETag and Last-Modified;
-    ``location`` is the path of what was made."""
+    ``location`` is the path of what was made. A file comes as a ``stream`` of ``length`` bytes;
+    ``length`` alone answers a HEAD."""
 
     body: bytes | None = None
     modified_us: int | None = None
     location: str | None = None
     status: int | None = None
     headers: list[tuple[str, str]] = []
+    length: int | None = None
+    stream: AsyncGenerator[bytes] | None = None
 
 
 def json_answer(value: object, modified_us: int | None = None) -> Answer:

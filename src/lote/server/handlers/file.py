@@ -14,7 +14,7 @@ from lote.server.handlers.pool import existing_pool
 from lote.server.handlers.task import existing_task
 from lote.server.kept import kept_facts, list_kept, open_kept
 from lote.server.node_files import FileFacts, Listed
-from lote.server.owner import Tx
+from lote.server.owner import Owner, Tx
 from lote.server.pages import answer_list, filter_of, paged
 from lote.server.request import Answer, Request
 from lote.server.streams import Streams, Transfer
@@ -79,23 +79,72 @@ def find_node_files(tx: Tx, request: Request) -> Place:
     return Place(node.key, node.id, "", url)
 
 
-# -- what -----------------------------------------------------------------------------------
+# -- the operations -------------------------------------------------------------------------
 
 
-async def list_files(streams: Streams, request: Request, place: Place) -> Answer:
-    """One page of the files of a directory; with ``recursive`` of all below it."""
+class Files(msgspec.Struct):
+    """What these handlers need: the owner to find files, the streams to fetch them."""
+
+    owner: Owner
+    streams: Streams
+
+
+async def list_task_files(files: Files, request: Request) -> Answer:
+    """One page of a task's files. Refuses: TaskNotFound, TaskFilesUnavailable."""
+    return await _list(files, request, await files.owner.ask(find_task_files, request))
+
+
+async def list_node_files(files: Files, request: Request) -> Answer:
+    """One page of a node's files. Refuses: NodeNotFound, OperationInvalidForCurrentState."""
+    return await _list(files, request, await files.owner.ask(find_node_files, request))
+
+
+async def download_task_file(files: Files, request: Request) -> Answer:
+    """The bytes of a task's file. Refuses: FileNotFound, InvalidRange."""
+    return await _download(files, request, await files.owner.ask(find_task_files, request))
+
+
+async def download_node_file(files: Files, request: Request) -> Answer:
+    """The bytes of a node's file. Refuses: FileNotFound, InvalidRange."""
+    return await _download(files, request, await files.owner.ask(find_node_files, request))
+
+
+async def get_task_file_properties(files: Files, request: Request) -> Answer:
+    """What is known of a task's file. Refuses: FileNotFound."""
+    return await _properties(files, request, await files.owner.ask(find_task_files, request))
+
+
+async def get_node_file_properties(files: Files, request: Request) -> Answer:
+    """What is known of a node's file. Refuses: FileNotFound."""
+    return await _properties(files, request, await files.owner.ask(find_node_files, request))
+
+
+async def delete_task_file(files: Files, request: Request) -> Answer:
+    """Delete a task's file or, with ``recursive``, directory. Refuses: FileNotFound."""
+    return await _delete(files, request, await files.owner.ask(find_task_files, request))
+
+
+async def delete_node_file(files: Files, request: Request) -> Answer:
+    """Delete a node's file or, with ``recursive``, directory. Refuses: FileNotFound."""
+    return await _delete(files, request, await files.owner.ask(find_node_files, request))
+
+
+# -- how ------------------------------------------------------------------------------------
+
+
+async def _list(files: Files, request: Request, place: Place) -> Answer:
     is_recursive = _flag(request, "recursive")
     if place.kept is not None:
-        files = list_kept(place.kept)
+        found = list_kept(place.kept)
     else:
-        frame = Open(streams.new_id(), "list", place.directory, recursive=is_recursive)
-        transfer = await streams.ask(place.node_key, place.node_id, frame)
+        frame = Open(files.streams.new_id(), "list", place.directory, recursive=is_recursive)
+        transfer = await files.streams.ask(place.node_key, place.node_id, frame)
         text = b"".join([piece async for piece in pieces(transfer)])
-        files = [_lines.decode(line) for line in text.splitlines() if line]
+        found = [_lines.decode(line) for line in text.splitlines() if line]
     where = filter_of(request, "files")
     if where is not None:
-        files = [one for one in files if evaluate(where, {"name": one.name}.get)]
-    named = sorted((_Named(one.name, one) for one in files), key=lambda one: one.id.lower())
+        found = [one for one in found if evaluate(where, {"name": one.name}.get)]
+    named = sorted((_Named(one.name, one) for one in found), key=lambda one: one.id.lower())
     page, next_id = paged(request, named)
     return answer_list(request, [_shown(one.listed, place.url) for one in page], next_id)
 
@@ -116,41 +165,48 @@ def _shown(one: Listed, url: str) -> dict[str, Any]:
     return shown
 
 
-async def open_file(
-    streams: Streams, request: Request, place: Place, byte_range: tuple[int, int | None] | None
-) -> tuple[FileFacts, AsyncGenerator[bytes]]:
-    """Begin a download; the caller closes the body. Refuses: FileNotFound, InvalidRange."""
+async def _download(files: Files, request: Request, place: Place) -> Answer:
+    byte_range = parse_range(request.headers.get("ocp-range"))
     start, end = byte_range or (None, None)
     if place.kept is not None:
-        return open_kept(place.kept, request.params["file_path"], start, end)
-    frame = Open(streams.new_id(), "get", _path(request, place), start=start, end=end)
-    transfer = await streams.ask(place.node_key, place.node_id, frame)
-    facts = transfer.began.result()[2]
-    if facts.is_directory:
-        transfer.finish()
-        raise Refused("OperationInvalidForCurrentState", "The path names a directory.")
-    return facts, pieces(transfer)
+        facts, body = open_kept(place.kept, request.params["file_path"], start, end)
+    else:
+        path = _path(request, place)
+        frame = Open(files.streams.new_id(), "get", path, start=start, end=end)
+        transfer = await files.streams.ask(place.node_key, place.node_id, frame)
+        facts = transfer.began.result()[2]
+        if facts.is_directory:
+            transfer.finish()
+            raise Refused("OperationInvalidForCurrentState", "The path names a directory.")
+        body = pieces(transfer)
+    headers = file_headers(request, place, facts)
+    if byte_range is not None:
+        last = facts.start + facts.length - 1
+        headers.append(("Content-Range", f"bytes {facts.start}-{last}/{facts.size}"))
+    # 206 makes the SDKs fail: a range is answered with 200. Source: REST, ocp-range.
+    return Answer(modified_us=facts.modified_us, headers=headers, length=facts.length, stream=body)
 
 
-async def file_facts(streams: Streams, request: Request, place: Place) -> FileFacts:
-    """The properties of a file or directory. Refuses: FileNotFound."""
+async def _properties(files: Files, request: Request, place: Place) -> Answer:
     if place.kept is not None:
-        return kept_facts(place.kept, request.params["file_path"])
-    frame = Open(streams.new_id(), "head", _path(request, place))
-    transfer = await streams.ask(place.node_key, place.node_id, frame)
-    transfer.finish()
-    return transfer.began.result()[2]
+        facts = kept_facts(place.kept, request.params["file_path"])
+    else:
+        frame = Open(files.streams.new_id(), "head", _path(request, place))
+        transfer = await files.streams.ask(place.node_key, place.node_id, frame)
+        transfer.finish()
+        facts = transfer.began.result()[2]
+    headers = file_headers(request, place, facts)
+    return Answer(modified_us=facts.modified_us, headers=headers, length=facts.size)
 
 
-async def delete_file(streams: Streams, request: Request, place: Place) -> Answer:
-    """Delete a file, or with ``recursive`` a directory. Refuses: FileNotFound."""
+async def _delete(files: Files, request: Request, place: Place) -> Answer:
+    is_recursive = _flag(request, "recursive")
     if place.kept is not None:
         kept_facts(place.kept, request.params["file_path"])
         raise Refused("TaskFilesUnavailable")
-    frame = Open(
-        streams.new_id(), "delete", _path(request, place), recursive=_flag(request, "recursive")
-    )
-    transfer = await streams.ask(place.node_key, place.node_id, frame)
+    path = _path(request, place)
+    frame = Open(files.streams.new_id(), "delete", path, recursive=is_recursive)
+    transfer = await files.streams.ask(place.node_key, place.node_id, frame)
     transfer.finish()
     return Answer()
 
