@@ -78,12 +78,17 @@ def chosen(request: Request, members: frozenset[str], shown: dict[str, Any]) -> 
 
 
 def paged(request: Request, items: Sequence[R]) -> tuple[list[R], str | None]:
-    """The page of a list that is all in memory, sorted by id, and the last id of that page."""
+    """The page of a list that is all in memory, in order of ``id_order``, and its last id."""
     after = _after_id(request)
-    rest = [item for item in items if after is None or item.id.lower() > after.lower()]
+    rest = [item for item in items if after is None or id_order(item.id) > id_order(after)]
     size = request.page_size
     page = rest[:size]
     return page, page[-1].id if len(rest) > size else None
+
+
+def id_order(name: str) -> tuple[str, str]:
+    """Sorts without regard to case; names of files that differ only in case keep one order."""
+    return name.lower(), name
 
 
 def _after_id(request: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""Jobs that pause and end: disable, enable, terminate, and the modes that end them by themselves."""
+"""Jobs that pause and end: disable, enable, terminate, and the modes that end them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lote.server.handlers.task import existing_task
 from lote.server.kept import kept_facts, list_kept, open_kept
 from lote.server.node_files import FileFacts, Listed
 from lote.server.owner import Owner, Tx
-from lote.server.pages import answer_list, filter_of, paged
+from lote.server.pages import answer_list, filter_of, id_order, paged
 from lote.server.request import Answer, Request
 from lote.server.streams import Streams, Transfer
 from lote.server.views import task_directory
@@ -144,7 +144,7 @@ async def _list(files: Files, request: Request, place: Place) -> Answer:
     where = filter_of(request, "files")
     if where is not None:
         found = [one for one in found if evaluate(where, {"name": one.name}.get)]
-    named = sorted((_Named(one.name, one) for one in found), key=lambda one: one.id.lower())
+    named = sorted((_Named(one.name, one) for one in found), key=lambda one: id_order(one.id))
     page, next_id = paged(request, named)
     return answer_list(request, [_shown(one.listed, place.url) for one in page], next_id)
 
