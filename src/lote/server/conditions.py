@@ -7,18 +7,24 @@ from collections.abc import Mapping
 from lote.server.request import NO_CONDITIONS, Conditions, Request
 from lote.wire.errors import Refused
 from lote.wire.formats import etag_of, parse_http_date
+from lote.wire.operations import Conditions as Allowed
 
 _NAMES = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _US_PER_S = 1_000_000
 
 
-def parse_conditions(headers: Mapping[str, str]) -> Conditions:
-    """The request's conditions. Refuses: InvalidHeaderValue for a date that is none."""
-    if not any(name in headers for name in _NAMES):
+def parse_conditions(headers: Mapping[str, str], allowed: Allowed) -> Conditions:
+    """The request's conditions, those that its operation has.
+
+    Headers that mean nothing to the operation are not looked at. Refuses: InvalidHeaderValue for
+    a date that is none.
+    """
+    if allowed == "none" or not any(name in headers for name in _NAMES):
         return NO_CONDITIONS
+    has_etags = allowed == "all"  # a file has only its time
     return Conditions(
-        if_match=_etag(headers.get("if-match")),
-        if_none_match=_etag(headers.get("if-none-match")),
+        if_match=_etag(headers.get("if-match")) if has_etags else None,
+        if_none_match=_etag(headers.get("if-none-match")) if has_etags else None,
         if_modified_since_us=_date(headers, "if-modified-since"),
         if_unmodified_since_us=_date(headers, "if-unmodified-since"),
     )

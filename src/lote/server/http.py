@@ -179,7 +179,7 @@ class Service:
             path=path,
             api_version=api_version,
             account=name,
-            conditions=parse_conditions(headers),
+            conditions=parse_conditions(headers, operation.conditions),
             headers=headers,
             now_us=self._world.now_us(),
         )

@@ -130,9 +130,8 @@ class Raw:
         lines += [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("ocp-")]
         lines.append(f"/{self.account}{path}")
         pairs = [part.partition("=") for part in query.split("&") if part]
-        for name, _, value in sorted(pairs):
-            shown = unquote_plus(name)
-            lines.append(f"{shown.lower() if self.lower_names else shown}:{unquote_plus(value)}")
+        for name, value in sorted((unquote_plus(name), value) for name, _, value in pairs):
+            lines.append(f"{name.lower() if self.lower_names else name}:{unquote_plus(value)}")
         digest = hmac.digest(base64.b64decode(self.key), "\n".join(lines).encode(), hashlib.sha256)
         return f"SharedKey {self.account}:{base64.b64encode(digest).decode()}"
 
