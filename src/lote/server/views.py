@@ -26,33 +26,42 @@ from lote.wire.formats import (
     format_timestamp,
     parse_duration,
 )
+from lote.wire.job import JobCreate
+from lote.wire.pool import PoolCreate
+from lote.wire.secret_members import without_secrets
+from lote.wire.task import TaskCreate
 
 Shown = dict[str, Any]
 
-WRITE_ONLY = frozenset(
-    {"password", "sshPrivateKey", "accountKey", "sasKey", "protectedSettings", "data"}
-)
 DEFAULT_IDENTITY: Shown = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
 RETENTION_DEFAULT = "P7D"  # REST: task constraints
 
 _SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
+_MAY_HOLD_SECRETS = re.compile(rb"sig=|password", re.IGNORECASE)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def without_secrets(value: Any) -> Any:  # noqa: ANN401 - decoded JSON
-    """The value with write-only members left out and SAS signatures blanked."""
+def blanked(value: Any) -> Any:  # noqa: ANN401 - decoded JSON
+    """The value with the signatures of signed URLs blanked."""
     if isinstance(value, dict):
-        return {k: without_secrets(v) for k, v in value.items() if k not in WRITE_ONLY}
+        return {name: blanked(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [without_secrets(item) for item in value]
+        return [blanked(item) for item in value]
     if isinstance(value, str) and "sig=" in value.lower():
         return _SIGNATURE.sub(r"\1REDACTED", value)
     return value
 
 
+def shown_spec(spec: bytes, kind: type[msgspec.Struct]) -> Shown:
+    """What the user sent as it may be shown: without write-only members and signatures."""
+    struct = without_secrets(msgspec.json.decode(spec, type=kind, strict=False))
+    shown: Shown = blanked(msgspec.to_builtins(struct))
+    return shown
+
+
 def view_pool(record: PoolRecord, base_url: str) -> Shown:
     """A pool as the service shows it."""
-    spec = without_secrets(_decode(record.spec))
+    spec = shown_spec(record.spec, PoolCreate)
     shown: Shown = {"id": record.id}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]
@@ -148,7 +157,7 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
         "endpointConfiguration": {"inboundEndpoints": []},
     } | live
     if "startTask" in spec:
-        shown["startTask"] = view_start_task(without_secrets(spec["startTask"]))
+        shown["startTask"] = view_start_task(blanked(spec["startTask"]))
         if record.start_task:
             shown["startTaskInfo"] = msgspec.json.decode(record.start_task)
     if record.errors:
@@ -171,7 +180,7 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
 
 def view_job(record: JobRecord, base_url: str) -> Shown:
     """A job as the service shows it."""
-    spec = without_secrets(_decode(record.spec))
+    spec = shown_spec(record.spec, JobCreate)
     shown: Shown = {"id": record.id}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]
@@ -252,8 +261,8 @@ _SPECIAL_TASKS = {
 def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: str) -> Shown:
     """A task as the service shows it. ``retries_default`` is the job's maxTaskRetryCount."""
     spec = _decode(record.spec)
-    if b"sig=" in record.spec or b"password" in record.spec:
-        spec = without_secrets(spec)
+    if _MAY_HOLD_SECRETS.search(record.spec):
+        spec = shown_spec(record.spec, TaskCreate)
     shown: Shown = {"id": record.id}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]

@@ -18,7 +18,7 @@ from lote.wire.vm import VMExtension
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-# REST: members documented as never returned. Signatures inside URLs are shown, as they are there.
+# REST: members documented as never returned. Signatures inside URLs are blanked by the views.
 SECRETS: dict[type[msgspec.Struct], tuple[str, ...]] = {
     AzureBlobFileSystemConfiguration: ("account_key", "sas_key"),
     AzureFileShareConfiguration: ("account_key",),
