@@ -1,7 +1,8 @@
 """Shared-key signatures of the data plane, as all client variants make them.
 
-The string to sign is rebuilt from the raw request target. Clients differ in two points (whether a
-zero Content-Length is signed, and the case of query names), so up to four candidates are tried.
+The string to sign is rebuilt from the raw request target. Clients differ in three points (whether a
+zero Content-Length is signed, whether query parameters without a value are, and the case of query
+names), so several candidates are tried.
 Source: REST, "Authenticate requests to Batch", and the SDKs' own signers.
 """
 
@@ -87,34 +88,46 @@ def _candidates(
     ocp = "".join(
         f"{name}:{headers[name].strip()}\n" for name in sorted(headers) if name.startswith("ocp-")
     )
-    query = _first_values(raw_query)
     lengths = [values[2]] if values[2] != "0" else ["0", ""]
-    spellings = [query]
-    if any(name != name.lower() for name in query):
-        spellings.append({name.lower(): query[name] for name in sorted(query)})
+    tails = _query_tails(raw_query)
     texts = []
     for length in lengths:
         values[2] = length
         head = "\n".join([method, *values])
-        for index, spelling in enumerate(spellings):
-            # Lower-cased names keep the order of the original ones, as .NET does it.
-            names = sorted(spelling) if index == 0 else list(spelling)
-            tail = "".join(f"\n{name}:{spelling[name]}" for name in names)
-            texts.append(f"{head}\n{ocp}/{account}{raw_path}{tail}")
+        texts += [f"{head}\n{ocp}/{account}{raw_path}{tail}" for tail in tails]
     return texts
 
 
-def _first_values(raw_query: str) -> dict[str, str]:
-    """First value of each parameter, form-decoded; parameters without a value are not signed."""
-    found: dict[str, str] = {}
+def _query_tails(raw_query: str) -> list[str]:
+    """The query as clients sign it: without parameters that have no value, and with them."""
+    given, filled = _first_values(raw_query)
+    tails = [_tail(filled)]
+    if len(filled) < len(given):
+        tails.append(_tail(given))
+    lower = [name.lower() for name in sorted(given)]
+    if lower != sorted(given):
+        # Lower-cased names keep the order of the original ones, as .NET does it.
+        tails += [_tail(filled, lower=True), _tail(given, lower=True)]
+    return tails
+
+
+def _tail(query: Mapping[str, str], *, lower: bool = False) -> str:
+    return "".join(f"\n{name.lower() if lower else name}:{query[name]}" for name in sorted(query))
+
+
+def _first_values(raw_query: str) -> tuple[dict[str, str], dict[str, str]]:
+    """First value of each parameter, form-decoded: of all, and of those that have a value."""
+    given: dict[str, str] = {}
+    filled: dict[str, str] = {}
     for part in raw_query.split("&"):
-        name, equals, value = part.partition("=")
-        if not equals or not value:
+        name, _, value = part.partition("=")
+        if not part:
             continue
-        decoded = unquote_plus(name)
-        if decoded not in found:
-            found[decoded] = unquote_plus(value)
-    return found
+        decoded, text = unquote_plus(name), unquote_plus(value)
+        given.setdefault(decoded, text)
+        if value:
+            filled.setdefault(decoded, text)
+    return given, filled
 
 
 def _failed(detail: str) -> Refused:

@@ -66,6 +66,7 @@ class Raw:
     ca: str | None = None
     lower_names: bool = False  # sign query names in lower case, as .NET does
     blank_length: bool = False  # sign no Content-Length when it is 0, as .NET and JS do
+    sign_empty: bool = False  # sign query parameters without a value too, as JS does
     send_length: bool = True  # a Content-Length on requests without a body, other than reads
 
     def but(self, **changes: Any) -> Raw:
@@ -131,6 +132,8 @@ class Raw:
         lines.append(f"/{self.account}{path}")
         pairs = [part.partition("=") for part in query.split("&") if part]
         for name, value in sorted((unquote_plus(name), value) for name, _, value in pairs):
+            if not value and not self.sign_empty:
+                continue
             lines.append(f"{name.lower() if self.lower_names else name}:{unquote_plus(value)}")
         digest = hmac.digest(base64.b64decode(self.key), "\n".join(lines).encode(), hashlib.sha256)
         return f"SharedKey {self.account}:{base64.b64encode(digest).decode()}"

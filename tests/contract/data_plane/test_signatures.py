@@ -70,6 +70,12 @@ def test_escaped_query_values_are_signed_decoded(raw, lone_job):
     assert [job["id"] for job in plus.json["value"]] == [lone_job]
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_parameters_without_a_value(raw, lone_job, signed):
+    client = raw.but(sign_empty=signed)
+    assert client("GET", f"/jobs/{lone_job}?$select=&timeout=30").status == 200
+
+
 def test_path_prefix_is_kept_in_every_url(service, raw, lone_job):
     prefix = f"/{raw.account}"
     shown = raw("GET", f"{prefix}/jobs/{lone_job}").json
