@@ -18,6 +18,8 @@ def busy_pool(lote: Lote, ledger: Ledger) -> None:
     wait = f"until test -e {lote.folder}/go; do sleep 0.05; done"
     lote.add_tasks({f"long{n}": ledger.line(wait) for n in range(4)})
     lote.add_tasks({f"short{n}": ledger.line() for n in range(40)})
+    for n in range(4):
+        lote.wait_for_state(f"long{n}", "running")
     until(lambda: len(ledger.runs()) == 4, "all slots taken")
 
 
