@@ -57,13 +57,13 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until Ctrl-C; its whole state is in the data folder."""
+    from lote.cli.given import BadSetting, check_settings
     from lote.server.folder import FolderInUse
     from lote.server.main import serve as serve_until_stopped
 
     # Free ports for all listeners, unless one was given by hand.
     others = 0 if port == 0 else None
-    settings = settings_from(
-        os.environ,
+    settings = settings_or_exit(
         folder=data,
         node_root=node_root,
         host=host,
@@ -82,13 +82,22 @@ def serve(
         node_grace_s=node_grace_s,
     )
     try:
+        check_settings(settings)
         raise typer.Exit(
             serve_until_stopped(
                 settings, on_ready=lambda facts, is_new: announce(settings, facts, is_new)
             )
         )
-    except (FolderInUse, OSError) as error:
+    except (BadSetting, FolderInUse, OSError) as error:
         raise fail(str(error)) from None
+
+
+def settings_or_exit(**given: object) -> Settings:
+    """Settings from flags and environment; a value of the wrong kind is said in words."""
+    try:
+        return settings_from(os.environ, **given)
+    except msgspec.ValidationError as error:
+        raise fail(f"a setting is of the wrong kind: {error}", 2) from None
 
 
 def announce(settings: Settings, facts: dict[str, Any], is_new: bool) -> None:

@@ -135,6 +135,30 @@ def test_folder_has_one_service(shell, service, service_folder):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--account-key", "no key!"),
+        ("--storage-key", "no key!"),
+        ("--storage-connection-string", "AccountName=no key!"),
+    ],
+)
+def test_wrong_keys_are_said_and_not_repeated(shell, tmp_path, flag, value):
+    done = lote(shell, "serve", "--data", str(tmp_path / "new"), "--port", "0", flag, value)
+    assert done.returncode == 1
+    assert flag.encode() in done.stderr
+    assert b"no key!" not in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_variable_of_the_wrong_kind_is_said(shell, tmp_path):
+    done = lote({**shell, "LOTE_NODE_GRACE_S": "soon"}, "serve", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert b"node_grace_s" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def first_words(log: Path) -> str:
     """What the service says once it is ready; it says it just after the ready file appears."""
     deadline, pause = World().monotonic() + 10, Event()

@@ -202,7 +202,7 @@ def run_command(
         ready = find_service(environment, folder)
         storage = ready.storage and ready.storage.connection_string
         client = BatchClient(account_of(ready), world)
-        inputs = Inputs(storage, world) if storage else None
+        inputs = Inputs(storage, world, ready.ca) if storage else None
         sinks = (sys.stdout.buffer, sys.stderr.buffer)
         return Runner(client, world, sinks, notify, inputs).run(command)
     except (NoService, BatchError, Unreachable, InputError) as error:
