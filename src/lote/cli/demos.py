@@ -70,8 +70,12 @@ def run_transcode(
         notify(str(error))
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if keep is None and code in (0, INTERRUPTED):
-        shutil.rmtree(folder, ignore_errors=True)
-    if code:
+    if code == INTERRUPTED:
+        notify("interrupted")
+        if keep is None:
+            shutil.rmtree(results, ignore_errors=True)
+    elif code:
         notify(f"the demonstration failed; what there is of it: {results}")
+    elif keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
     return code
