@@ -20,10 +20,8 @@ BEGIN, END = "<!-- state diagrams: written by scripts/diagrams.py -->", "<!-- en
 
 def diagrams() -> str:
     """All machines as Mermaid diagrams."""
-    parts = []
-    for machine in (TASK, JOB, JOB_SCHEDULE, POOL, ALLOCATION, NODE):
-        parts.append(f"### {machine.name}\n\n```mermaid\n{machine.mermaid()}\n```\n")
-    return "\n".join(parts)
+    machines = (TASK, JOB, JOB_SCHEDULE, POOL, ALLOCATION, NODE)
+    return "\n".join(f"### {one.name}\n\n```mermaid\n{one.mermaid()}\n```\n" for one in machines)
 
 
 def page(text: str) -> str:

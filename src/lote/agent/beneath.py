@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -103,7 +103,8 @@ def _enter(parent: int, name: str, owner: tuple[int, int] | None) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=parent)
+        with suppress(FileExistsError):  # several downloads make the same folder
+            os.mkdir(name, 0o755, dir_fd=parent)
     below = os.open(name, _FOLDER, dir_fd=parent)
     if owner is not None:
         os.fchown(below, *owner)

@@ -14,7 +14,7 @@ from lote.agent.fork import Forked
 from lote.agent.layout import Layout
 from lote.agent.log import Log
 from lote.agent.settings import AgentSettings
-from lote.agent.sweep import sweep_survivors
+from lote.agent.sweep import end_orphans, sweep_survivors
 from lote.world import World
 
 EXIT_OK = 0
@@ -44,6 +44,7 @@ def run_agent(settings: AgentSettings, forked: Forked, world: World) -> int:
     agent = talker.Talker(settings, world, layout, forked, log)
     reason = asyncio.run(agent.talk())
     talker.wait_for_spawners(forked.pids)
+    end_orphans()
     if reason in (talker.LOST_SPAWNER, talker.BROKEN):
         select.poll().poll(AGAIN_PAUSE_MS)
         sweep_survivors(layout.root)

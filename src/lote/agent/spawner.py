@@ -25,6 +25,8 @@ START_NOTE_DELAY_MS = 5  # a start is worth a message of its own only if the end
 NOTES_MAX = 8  # ends kept back while more orders wait
 SWEEP_INTERVAL_MS = 10  # between looks at a tree that is being killed
 RECEIVE_BYTES = 1 << 18
+# The talker died; the kernel sends the second (and SIGCONT) if this process was stopped then.
+LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Attempt:
@@ -78,7 +80,7 @@ class Spawner:
         self._slots_used = 0
         self._doomed = 0
         self._immune: set[int] = set()  # children that this user may not kill
-        self._signals = linux.open_signalfd((signal.SIGCHLD, signal.SIGTERM))
+        self._signals = linux.open_signalfd((signal.SIGCHLD, *LEAVE_SIGNALS))
         self._poll_busy = select.poll()
         self._poll_free = select.poll()
         for poll in (self._poll_busy, self._poll_free):
@@ -182,7 +184,7 @@ class Spawner:
         """Take the signals and reap; False when it is time to leave."""
         records = self._take_records()
         for offset in range(0, len(records), 128):  # signalfd_siginfo: number first
-            if records[offset] == signal.SIGTERM:
+            if records[offset] in LEAVE_SIGNALS:
                 return False
         self._reap()
         return True
@@ -330,11 +332,13 @@ def _close_if_open(descriptor: int) -> None:
 
 def run_spawner(link: socket.socket, queue: socket.socket, clock: Callable[[], float]) -> NoReturn:
     """The life of a spawner's process, just forked."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *LEAVE_SIGNALS})
     linux.die_with_parent(signal.SIGTERM)
     linux.adopt_orphans()
     linux.hide_memory()
-    os.setsid()  # a terminal's Ctrl-C is for the talker
+    # A terminal's Ctrl-C is for the talker. Not a session of its own: by the agent's session the
+    # engine knows spawners that outlive it.
+    os.setpgid(0, 0)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor, inheritable=True)

@@ -37,6 +37,24 @@ def sweep_survivors(root: str) -> int:
     raise TimeoutError("processes of an earlier agent of this node do not end")
 
 
+def end_orphans() -> None:
+    """Kill all that is below this process: what a spawner left when it was killed itself.
+
+    The caller's spawners are gone, and it runs nothing else. A task's process that shed every mark
+    is known by this alone. Raises TimeoutError if some won't die.
+    """
+    pause = select.poll()
+    spared: set[int] = set()
+    for _ in range(SWEEPS_MAX):
+        orphans = set(tree.children_of(os.getpid())) - spared
+        if not orphans:
+            return
+        spared |= tree.kill_all(tree.with_descendants(list(orphans)))
+        _reap_adopted(orphans)
+        pause.poll(SWEEP_PAUSE_MS)
+    raise TimeoutError("what a lost spawner left does not end")
+
+
 def _marked(marker: bytes, spared: set[int]) -> list[int]:
     found = []
     for pid in _process_ids():

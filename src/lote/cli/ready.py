@@ -44,6 +44,7 @@ class Ready(msgspec.Struct, frozen=True):
     storage: StoragePart | None = None
     pid: int | None = None
     ca: str | None = None
+    ca_bundle: str | None = None
     explorer: str | None = None
 
 
@@ -125,6 +126,8 @@ def exports(ready: Ready) -> dict[str, str]:
         if ready.storage.account and ready.storage.key:
             values["AZURE_STORAGE_ACCOUNT"] = ready.storage.account
             values["AZURE_STORAGE_KEY"] = ready.storage.key
-    if ready.ca:
-        values["REQUESTS_CA_BUNDLE"] = ready.ca
+    trusted = ready.ca_bundle or ready.ca
+    if trusted:
+        # The variable replaces the system's authorities, so the bundle has them too.
+        values["REQUESTS_CA_BUNDLE"] = trusted
     return values

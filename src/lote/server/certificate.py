@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,18 +19,23 @@ RENEW_DAYS = 30
 
 
 class Certificates(NamedTuple):
-    """PEM files: the authority to trust, the server's certificate and its key."""
+    """PEM files: the authority to trust, the server's certificate and its key, and a bundle of
+    that authority with all those that this machine trusts (``REQUESTS_CA_BUNDLE`` replaces them).
+    """
 
     authority: Path
     certificate: Path
     private_key: Path
+    bundle: Path
 
 
 def make_certificates(folder: Path, host: str, world: World) -> Certificates:
     """The folder's certificates; made when they are missing, old, or for another host."""
     home = folder / "tls"
     home.mkdir(mode=0o700, exist_ok=True)
-    files = Certificates(home / "ca.pem", home / "server.pem", home / "server.key")
+    files = Certificates(
+        home / "ca.pem", home / "server.pem", home / "server.key", home / "bundle.pem"
+    )
     names_file = home / "names"
     names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), host})
     wanted = "\n".join(names)
@@ -42,6 +48,9 @@ def make_certificates(folder: Path, host: str, world: World) -> Certificates:
 
     make_files(files.authority, home / "ca.key", files.certificate, files.private_key, names, world)
     write_private(names_file, wanted.encode())
+    system = ssl.get_default_verify_paths().cafile
+    trusted = Path(system).read_bytes() if system else b""
+    write_private(files.bundle, trusted + b"\n" + files.authority.read_bytes())
     return files
 
 

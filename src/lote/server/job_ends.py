@@ -10,16 +10,16 @@ import msgspec
 
 from lote.domain.job import JOB
 from lote.domain.task import FailureKind, exit_options
-from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
+from lote.server.memory import FORGET, REQUEUE, RERUN, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
-from lote.server.runs import USER_ENDED, end_now, kill, let_go, revoke_backlog
+from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
 from lote.store import dependencies
 from lote.store import jobs as job_rows
 from lote.store import tasks as task_rows
 from lote.store.events import add_event
 from lote.store.records import COMPLETED, PREPARING, RUNNING, JobCount, TaskRecord
-from lote.wire.frames import Clean, Failure, Kill
+from lote.wire.frames import Clean, Failure
 from lote.wire.task import TaskCreate
 
 DELETE_CHUNK = 500  # tasks removed in one transaction, so that others are not held up
@@ -113,7 +113,7 @@ def begin_terminate(tx: Tx, job: JobState, reason: str, *, force: bool = False) 
             continue
         if one.is_prefetched:
             revoke_backlog(tx, [one])
-            tx.send(one.node_key, Kill([(one.key, one.run)]))
+            kill(tx, one, RERUN)  # it may have begun before the word arrives
         else:
             end_now(tx, one, USER_ENDED)
             kill(tx, one, FORGET)
@@ -138,9 +138,11 @@ def placed_of(tx: Tx, job: JobState) -> list[Placed]:
 
 
 def _give_up_runs(tx: Tx, job: JobState) -> None:
-    """Don't wait for the nodes: their answers will be refused by run number."""
+    """Don't wait for the nodes: their answers will be refused, as they hold the runs no more."""
     for one in placed_of(tx, job):
         let_go(tx, tx.memory.nodes[one.node_key], one)
+        if one.doom != FORGET:
+            requeue(tx, one)
 
 
 def settle_job(tx: Tx, job: JobState) -> None:
@@ -220,8 +222,11 @@ def take_off(counts: JobCount, record: TaskRecord) -> None:
     setattr(counts, f"{name}_slots", getattr(counts, f"{name}_slots") - record.slots)
 
 
-def uncount_completed(tx: Tx, job_key: int, record: TaskRecord) -> None:
-    """A task of a completed job is deleted."""
+def recount_completed(tx: Tx, job_key: int, record: TaskRecord, *, is_ended: bool) -> None:
+    """A task of a completed job is deleted, or, waiting until now, ended."""
     counts = job_rows.get_job_count(tx.db, job_key)
     take_off(counts, record)
+    if is_ended:
+        counts.failed += 1
+        counts.failed_slots += record.slots
     job_rows.save_job_counts(tx.db, [(job_key, counts)])

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from lote.server.fleet import add_node_state
-from lote.server.memory import FORGET, KEEP, REQUEUE, JobState, NodeState, Placed, PoolState
+from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
@@ -127,7 +127,9 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         # Its node went in the very transaction that failed to say so; run it again.
         task_rows.unplace_tasks(tx.db, [row.key])
         return
-    is_prefetched = memory.view.nodes[node.key].free < row.slots and row.phase != RUNNING
+    # Only tasks of one slot are prefetched; those that run come first, so they have their slots.
+    is_beyond = row.slots == 1 and memory.view.nodes[node.key].free < 1
+    is_prefetched = is_beyond and row.phase != RUNNING
     placed = Placed(
         row.key,
         row.job_key,
@@ -149,8 +151,10 @@ def _doom(job: JobState, node: NodeState) -> int:
     """What was being done to a run when the server went away; its agent is told again."""
     if job.state == "deleting":
         return FORGET
-    if job.state == "disabling" and job.disable_option == "requeue":
+    if job.state == "terminating":
+        return RERUN  # what ran has completed; this one had not begun
+    if job.state == "disabling" and job.disable_option != "wait":
         return REQUEUE
-    if node.state == "leavingpool" and node.deallocation == "requeue":
+    if node.state == "leavingpool" and node.deallocation in ("requeue", "terminate"):
         return REQUEUE
     return KEEP

@@ -339,6 +339,7 @@ def ready_facts(
     return {
         "pid": os.getpid(),
         "ca": str(certificates.authority),
+        "ca_bundle": str(certificates.bundle),
         "batch": {
             "endpoint": f"http://{plain}:{listeners.http_port}",
             "tls_endpoint": f"https://{host}:{listeners.tls_port}",

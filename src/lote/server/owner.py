@@ -110,10 +110,11 @@ class Owner:
     def drain(self) -> None:
         """Run whatever waits, in the calling thread: for an owner whose thread was not started
         (rehearsals on a stepped clock, tests)."""
-        while not self._queue.empty() or self.memory.touched_jobs:
-            asks: list[_Ask] = []
+        asks, self._postponed = self._postponed, []
+        while asks or not self._queue.empty() or self.memory.touched_jobs:
             self._take_waiting(asks)
             self._turn(asks)
+            asks = []
 
     def call(
         self, function: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs

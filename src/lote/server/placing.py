@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from lote.scheduler import reasons
 from lote.scheduler.place import place
 from lote.scheduler.plan import Plan
 from lote.scheduler.ready import ReadyTask
@@ -17,6 +18,7 @@ from lote.store.records import HAS_AFFINITY, IS_MULTI_INSTANCE
 from lote.wire.frames import JobFacts, Revoke, Run, Runs
 
 PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
+WINDOWS_MAX = 20  # windows' worth of tasks read at most to get past those that fit nowhere now
 RUNS_FRAME_BYTES = 4 << 20  # keeps one message well under the channel's limit
 
 
@@ -31,9 +33,21 @@ def place_ready_tasks(tx: Tx) -> None:
                 _apply(tx, plan)
             else:
                 memory.view.apply(plan)  # an empty plan may still choose a node to keep free
-            refilled = [refill(tx, job_key) for job_key in plan.starved]
+            wanting = {*plan.starved, *_stuck_jobs(tx, plan)}
+            refilled = [refill(tx, job_key) for job_key in sorted(wanting)]
             if not any(refilled) and len(plan.assignments) < PLAN_MAX:
                 break
+
+
+def _stuck_jobs(tx: Tx, plan: Plan) -> Iterable[int]:
+    """Jobs in whose windows all tasks are too large for what is free: younger ones may fit."""
+    size_max = WINDOWS_MAX * tx.settings.window_tasks
+    for job_key, why in plan.reasons.items():
+        if reasons.TOO_LARGE in why or reasons.NOT_ENOUGH_TOGETHER in why:
+            job = tx.memory.view.jobs[job_key]
+            has_small = any(lane.slots == 1 for lane in job.window.lanes.values())
+            if job.more and not has_small and job.ready_count < size_max:
+                yield job_key
 
 
 def refill(tx: Tx, job_key: int) -> bool:
@@ -83,14 +97,18 @@ def push_ready_rows(tx: Tx, job_key: int, keys: Sequence[int]) -> None:
         return
     memory = tx.memory
     last = job.head[-1].key if job.more and job.ready_count else 0
-    for row in task_rows.get_ready_rows(tx.db, keys).values():
-        if job.more and row.key > last:
-            continue  # the window ends before it; it is read when the window moves there
-        if job.ready_count >= 2 * tx.settings.window_tasks:
-            job.more = True
-            continue
+    size_max = WINDOWS_MAX * tx.settings.window_tasks
+    nearest = sorted(key for key in keys if not job.more or key < last)[:size_max]
+    for row in task_rows.get_ready_rows(tx.db, nearest).values():
         memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)
         memory.view.push_front(job_key, ready_task(memory, row))
+    # The window holds the oldest ready tasks without a gap, for ``refill`` reads on behind it.
+    beyond = list(job.head)[size_max:] if job.ready_count > size_max else []
+    for task in beyond:
+        memory.view.drop_ready(job_key, task.key)
+        memory.specs.take(task.key)
+    if len(nearest) < len(keys) or beyond:
+        memory.view.push_ready(job_key, [], more=True)
     if job.pool_key:
         memory.dirty_pools.add(job.pool_key)
 

@@ -2,7 +2,9 @@
 
 A child counts in ``task.waiting`` the requirements that are open: each id, and each integer of each
 range. A parent that satisfies closes them. ``satisfied_number`` remembers which integers of a job
-have been satisfied, because ``4`` and ``04`` are the same member of a range.
+have been satisfied, because ``4`` and ``04`` are the same member of a range. A child all of whose
+requirements have been closed waits for nothing any more, so its ranges are dropped; one that still
+waits has a member of a range opened again when the task that closed it is deleted or reactivated.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from lote.store.database import Connection
 from lote.store.records import BLOCKED, COMPLETED, READY, SATISFIES
 
 INTEGER_MAX = 2**31 - 1  # REST: task id ranges are 32-bit integers
+ID_CHARS_MAX = 64  # REST: Add Task, id
 
 
 def number_of(task_id: str) -> int | None:
@@ -47,19 +50,18 @@ def add_dependencies(
                 (job_key, parent_id, child_key),
             )
             waiting += 1
-    for first, last in ranges:
-        if last < first:
-            continue
+    rows = [(job_key, first, last, child_key) for first, last in ranges if first <= last]
+    for _, first, last, _ in rows:
         row = db.execute(
             "SELECT count(*) FROM satisfied_number WHERE job_key = ? AND number BETWEEN ? AND ?",
             (job_key, first, last),
         ).fetchone()
-        missing = last - first + 1 - row[0]
-        db.execute(
+        waiting += last - first + 1 - row[0]
+    if waiting:
+        db.executemany(
             "INSERT INTO dependency_range (job_key, first, last, child_key) VALUES (?, ?, ?, ?)",
-            (job_key, first, last, child_key),
+            rows,
         )
-        waiting += missing
     return waiting
 
 
@@ -74,11 +76,8 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
         children[row[0]] = children.get(row[0], 0) + 1
     number = number_of(parent_id)
     if number is not None and _is_news(db, job_key, number):
-        for row in db.execute(
-            "SELECT child_key FROM dependency_range WHERE job_key = ? AND first <= ? AND last >= ?",
-            (job_key, number, number),
-        ):
-            children[row[0]] = children.get(row[0], 0) + 1
+        for key in _children_in_range(db, job_key, number):
+            children[key] = children.get(key, 0) + 1
     if not children:
         return []
     db.executemany(
@@ -86,6 +85,10 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
         [(closed, key) for key, closed in children.items()],
     )
     keys = ",".join(map(str, children))
+    db.execute(
+        "DELETE FROM dependency_range WHERE child_key IN"
+        f" (SELECT key FROM task WHERE key IN ({keys}) AND waiting <= 0)"
+    )
     rows = db.execute(
         f"UPDATE task SET phase = {READY} WHERE key IN ({keys}) AND phase = {BLOCKED}"
         " AND waiting <= 0 RETURNING key"
@@ -94,19 +97,46 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
 
 
 def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str) -> None:
-    """A task is deleted: what it satisfied for future tasks goes with it."""
+    """A task is deleted or runs again: the number it closed is open again, unless another task of
+    that number (``4`` and ``04``) closes it too."""
     number = number_of(parent_id)
-    if number is None:
+    if number is None or not _is_closed(db, job_key, number):
         return
+    marks = ", ".join("?" * len(_spellings(number)))
     others = db.execute(
-        f"SELECT id FROM task WHERE job_key = ? AND key <> ? AND phase = {COMPLETED}"
-        f" AND (flags & {SATISFIES}) <> 0 AND ltrim(id, '0') = ?",
-        (job_key, parent_key, str(number).lstrip("0")),
+        f"SELECT 1 FROM task WHERE job_key = ? AND id IN ({marks}) AND key <> ?"
+        f" AND phase = {COMPLETED} AND (flags & {SATISFIES}) <> 0",
+        (job_key, *_spellings(number), parent_key),
     ).fetchone()
-    if not others:
-        db.execute(
-            "DELETE FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number)
-        )
+    if others:
+        return
+    db.execute("DELETE FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number))
+    db.executemany(
+        "UPDATE task SET waiting = waiting + 1 WHERE key = ?",
+        [(key,) for key in _children_in_range(db, job_key, number)],
+    )
+
+
+def _spellings(number: int) -> list[str]:
+    """Every id that is this number."""
+    digits = str(number)
+    return [digits.zfill(length) for length in range(len(digits), ID_CHARS_MAX + 1)]
+
+
+def _children_in_range(db: Connection, job_key: int, number: int) -> list[int]:
+    """Keys of tasks that wait for a range with this number in it, once a range."""
+    rows = db.execute(
+        "SELECT child_key FROM dependency_range WHERE job_key = ? AND first <= ? AND last >= ?",
+        (job_key, number, number),
+    )
+    return [row[0] for row in rows]
+
+
+def _is_closed(db: Connection, job_key: int, number: int) -> bool:
+    row = db.execute(
+        "SELECT 1 FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number)
+    ).fetchone()
+    return row is not None
 
 
 def _is_news(db: Connection, job_key: int, number: int) -> bool:

@@ -93,7 +93,7 @@ _REQUEUE = (
 _UNPLACE = f"UPDATE task SET phase = {READY}, node_key = NULL WHERE key = ? AND phase = {PLACED}"
 _PLACED = (
     "SELECT key, job_key, node_key, phase, run, slots, flags, start_us FROM task"
-    " WHERE phase IN (2, 3, 4) AND node_key IS NOT NULL ORDER BY key"
+    " WHERE phase IN (2, 3, 4) AND node_key IS NOT NULL ORDER BY phase DESC, slots DESC, key"
 )
 
 
@@ -160,7 +160,7 @@ def get_ready_rows(db: Connection, keys: Sequence[int]) -> dict[int, ReadyRow]:
 
 
 def list_placed_tasks(db: Connection) -> list[PlacedRow]:
-    """Every task that a node holds."""
+    """Every task that a node holds; those that run first, then the larger ones."""
     return [PlacedRow(*row) for row in db.execute(_PLACED)]
 
 

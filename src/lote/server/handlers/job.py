@@ -118,8 +118,9 @@ def delete_job(tx: Tx, request: Request) -> Answer:
     record = existing_job(tx.db, request.params["job_id"])
     _check_event(record, "delete")
     check_write(request, record.modified_us)
+    is_forced = _is_forced(request)
     job = tx.memory.jobs.get(record.key) or load_job(tx, record)
-    job_ends.begin_delete(tx, job, force=_is_forced(request))
+    job_ends.begin_delete(tx, job, force=is_forced)
     return Answer()
 
 

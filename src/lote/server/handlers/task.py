@@ -244,7 +244,7 @@ def delete_task(tx: Tx, request: Request) -> Answer:
             memory.specs.take(record.key)
         memory.touched_jobs.add(job.key)
     else:
-        job_ends.uncount_completed(tx, job_record.key, record)
+        job_ends.recount_completed(tx, job_record.key, record, is_ended=False)
     if record.phase == COMPLETED:
         dependencies.forget_parent(tx.db, job_record.key, record.key, record.id)
     rows.delete_task(tx.db, record.key)
@@ -287,6 +287,8 @@ def terminate_task(tx: Tx, request: Request) -> Answer:
             move_count(tx, job, "active", record.slots, is_success=False)
             if job.uses_dependencies or job.acts_on_failure:
                 memory.finished.append((record.key, job.key, None, USER_ENDED))
+        else:
+            job_ends.recount_completed(tx, job_record.key, record, is_ended=True)
     rows.touch_task(tx.db, record.key, modified_us)
     return Answer(modified_us=modified_us)
 
