@@ -60,3 +60,9 @@ def test_rooms_import_only_what_lies_below():
         timeout=90,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_state_diagrams_are_current():
+    script = ROOT / "scripts" / "diagrams.py"
+    done = subprocess.run([sys.executable, script, "--check"], timeout=60, check=False)
+    assert done.returncode == 0
