@@ -1,0 +1,133 @@
+"""Whether the owner's memory is what a fresh load would make of the database, and fits itself.
+
+What a load cannot know is left out: runs that are only waited for until their processes have gone
+(``FORGET``), which runs were prefetched, means of run times, turns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lote.server.load import load_memory
+from lote.server.memory import FORGET, Memory
+from lote.server.owner import Owner, Tx
+from lote.settings import Settings
+from lote.store.database import Connection, open_writer
+from lote.store.records import READY
+from lote.world import World
+
+_POOL = ("id", "engine", "slots", "state", "allocation_state", "start_task", "nodes")
+_JOB = (
+    "id",
+    "pool_id",
+    "pool_key",
+    "state",
+    "uses_dependencies",
+    "ends_when_complete",
+    "acts_on_failure",
+    "retries_max",
+    "environment",
+    "disable_option",
+    "wall_clock_us",
+)
+_NODE = (
+    "id",
+    "pool_key",
+    "state",
+    "scheduling",
+    "secret_digest",
+    "boot",
+    "link",
+    "deallocation",
+    "replaces",
+    "start_task",
+    "is_lost",
+)
+_PLACED = ("job_key", "node_key", "run", "slots", "flags", "is_running", "start_us", "doom")
+
+
+def differences(owner: Owner, settings: Settings, world: World, path: Path) -> list[str]:
+    """What differs between the owner's memory and a fresh one, and what does not fit in itself."""
+    memory = owner.memory
+    db = open_writer(path)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        fresh = Memory()
+        fresh.links = dict(memory.links)
+        load_memory(Tx(db, fresh, settings, world))
+        found = _compared(_facts(memory), _facts(fresh))
+        found += _misfits(memory, db)
+        db.execute("ROLLBACK")
+    finally:
+        db.close()
+    return found
+
+
+def _facts(memory: Memory) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for pool in memory.pools.values():
+        facts[f"pool {pool.id}"] = _members(pool, _POOL)
+    for job in memory.jobs.values():
+        view = memory.view.jobs[job.key]
+        facts[f"job {job.id}"] = _members(job, _JOB) | {
+            "active": view.active,
+            "priority": view.priority,
+            "max_parallel": view.max_parallel,
+            "view_pool": view.pool_key,
+            "counts": None if job.state == "deleting" else job.counts,
+        }
+    for node in memory.nodes.values():
+        eligible = memory.view.nodes[node.key].eligible
+        facts[f"node {node.id}"] = _members(node, _NODE) | {"eligible": eligible}
+    for run in memory.placed.values():
+        if run.doom != FORGET:
+            facts[f"run of {run.key}"] = _members(run, _PLACED)
+    return facts
+
+
+def _members(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
+
+
+def _compared(actual: dict[str, Any], fresh: dict[str, Any]) -> list[str]:
+    found = []
+    for name in sorted(actual.keys() | fresh.keys()):
+        one, other = actual.get(name), fresh.get(name)
+        if one is None or other is None:
+            found.append(f"{name}: {one} in memory, {other} in a fresh load")
+            continue
+        found += [
+            f"{name}: {member} is {one[member]!r} in memory, {other[member]!r} in a fresh load"
+            for member in one
+            if one[member] != other[member]
+        ]
+    return found
+
+
+def _misfits(memory: Memory, db: Connection) -> list[str]:
+    found = []
+    for job in memory.jobs.values():
+        view = memory.view.jobs[job.key]
+        held = sum(run.job_key == job.key for run in memory.placed.values())
+        if not job.placed == view.placed == held:
+            found.append(f"job {job.id}: {job.placed}, {view.placed} and {held} runs placed")
+        rows = db.execute(
+            "SELECT key FROM task WHERE job_key = ? AND phase = ? ORDER BY key", (job.key, READY)
+        )
+        ready = [row[0] for row in rows]
+        window = [task.key for task in view.head]
+        if job.state != "deleting" and window != (ready[: len(window)] if view.more else ready):
+            found.append(f"job {job.id}: window {window}, ready rows {ready}, more {view.more}")
+    for node in memory.nodes.values():
+        seen = memory.view.nodes[node.key]
+        begun = [run for run in node.placed.values() if not run.is_prefetched]
+        if seen.free != seen.slots - sum(run.slots for run in begun):
+            found.append(f"node {node.id}: {seen.free} of {seen.slots} free, holds {begun}")
+        if set(seen.backlog) != node.placed.keys() - {run.key for run in begun}:
+            found.append(f"node {node.id}: backlog {seen.backlog}, holds {node.placed}")
+        if any(memory.placed.get(key) is not run for key, run in node.placed.items()):
+            found.append(f"node {node.id}: its runs are not those of the whole")
+    if len(memory.placed) != sum(len(node.placed) for node in memory.nodes.values()):
+        found.append("runs of nodes that are not there")
+    return found

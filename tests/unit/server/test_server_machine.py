@@ -1,0 +1,282 @@
+"""Any sequence of requests, faults and restarts: the record stays sound and nothing is left over.
+
+After each step the invariants hold and memory is what a fresh load would make of the database; at
+the end, with all nodes well and time passed, whatever can run has run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import Bench, a_job, a_pool, a_task, depends_on
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from lote.store.records import READY
+from lote.wire.errors import Refused
+
+POOLS = ("p", "q")
+JOBS = ("a", "b")  # the first has dependencies
+JOB = st.sampled_from(JOBS)
+TASK = st.sampled_from(["1", "01", "2", "3", "4", "x", "y", "z"])
+SECONDS = st.sampled_from([0, 0.004, 0.3, 5, 40])
+EXITS = st.sampled_from([0, 0, 1])
+RANGES = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 2)).map(lambda one: (one[0], one[0] + one[1])),
+    max_size=2,
+)
+JOB_OPTIONS = st.fixed_dictionaries(
+    {
+        "priority": st.sampled_from([0, 0, 100]),
+        "maxParallelTasks": st.sampled_from([-1, -1, 1, 2]),
+        "usesTaskDependencies": st.just(True),
+        "onTaskFailure": st.sampled_from(["noaction", "performexitoptionsjobaction"]),
+        "constraints": st.sampled_from(
+            [{}, {"maxTaskRetryCount": 1}, {"maxWallClockTime": "PT2M"}]
+        ),
+    }
+)
+OPTIONS = st.sampled_from(["requeue", "terminate", "taskcompletion", "retaineddata"])
+Shown = dict[str, Any]
+LONG_S = 20_000  # longer than all tasks that fit into one example, one after the other
+
+
+class ServerMachine(RuleBasedStateMachine):
+    """Requests, faults, time and restarts in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ram = Path("/dev/shm")
+        self.folder = tempfile.mkdtemp(dir=ram if ram.is_dir() else None)
+        self.bench = Bench(Path(self.folder), window_tasks=3)
+        self.cut: list[str] = []
+
+    def try_ask(self, name: str, body: object = None, **given: Any) -> None:
+        """Ask; a refusal is an answer too. Time stands still."""
+        try:
+            answer = self.bench.ask(name, body, settled=False, **given)
+            note(f"{name} {answer}")
+        except Refused as refused:
+            note(f"{name}: {refused.code}")
+        self.bench.settle()
+        self.bench.check()
+
+    # -- pools ------------------------------------------------------------------------------
+
+    @initialize(
+        slots=st.integers(1, 3),
+        fill=st.sampled_from(["pack", "spread"]),
+        options=st.tuples(JOB_OPTIONS, JOB_OPTIONS),
+    )
+    def begin(self, slots: int, fill: str, options: tuple[Shown, Shown]) -> None:
+        policy = {"nodeFillType": fill}
+        self.try_ask("create_pool", a_pool("p", nodes=2, slots=slots, taskSchedulingPolicy=policy))
+        for job, given in zip(JOBS, options, strict=True):
+            self.try_ask("create_job", a_job(job, **given))
+
+    @rule(
+        pool=st.sampled_from(POOLS), nodes=st.integers(0, 3), spot=st.integers(0, 1), option=OPTIONS
+    )
+    def size_pool(self, pool: str, nodes: int, spot: int, option: str) -> None:
+        if any(one.id == pool for one in self.bench.owner.memory.pools.values()):
+            body = {
+                "targetDedicatedNodes": nodes,
+                "targetLowPriorityNodes": spot,
+                "nodeDeallocationOption": option,
+            }
+            self.try_ask("resize_pool", body, pool_id=pool)
+        else:
+            self.try_ask("create_pool", a_pool(pool, nodes=nodes, targetLowPriorityNodes=spot))
+
+    @rule(which=st.integers(0, 3), option=OPTIONS)
+    def remove_node(self, which: int, option: str) -> None:
+        nodes = self.present("p")
+        if nodes:
+            body = {"nodeList": [nodes[which % len(nodes)]], "nodeDeallocationOption": option}
+            self.try_ask("remove_nodes", body, pool_id="p")
+
+    @rule(pool=st.sampled_from(POOLS), name=st.sampled_from(["stop_pool_resize", "delete_pool"]))
+    def end_pool(self, pool: str, name: str) -> None:
+        self.try_ask(name, pool_id=pool)
+
+    # -- jobs -------------------------------------------------------------------------------
+
+    @rule(job=JOB, priority=st.sampled_from([-10, 0, 100]), parallel=st.sampled_from([-1, 1]))
+    def patch_job(self, job: str, priority: int, parallel: int) -> None:
+        body = {"priority": priority, "maxParallelTasks": parallel}
+        self.try_ask("update_job", body, job_id=job)
+
+    @rule(job=JOB, change=st.sampled_from(["terminatejob", *POOLS]))
+    def change_job(self, job: str, change: str) -> None:
+        body: Shown = {"poolInfo": {"poolId": change}}
+        if change == "terminatejob":
+            body = {"onAllTasksComplete": change}
+        self.try_ask("update_job", body, job_id=job)
+
+    @rule(job=JOB, option=st.sampled_from(["requeue", "terminate", "wait"]))
+    def disable_job(self, job: str, option: str) -> None:
+        self.try_ask("disable_job", {"disableTasks": option}, job_id=job)
+
+    @rule(job=JOB)
+    def enable_job(self, job: str) -> None:
+        self.try_ask("enable_job", job_id=job)
+
+    @rule(
+        job=JOB,
+        name=st.sampled_from(["terminate_job", "delete_job"]),
+        query=st.sampled_from([None, {"force": "true"}]),
+    )
+    def end_job(self, job: str, name: str, query: dict[str, str] | None) -> None:
+        self.try_ask(name, job_id=job, query=query)
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    def make_room(self, job: str, given: Shown) -> None:
+        """Make the job anew if it has ended."""
+        try:
+            if self.bench.job(job)["state"] == "completed":
+                self.try_ask("delete_job", job_id=job)
+        except Refused:
+            self.try_ask("create_job", a_job(job, **given))
+
+    @rule(
+        job=JOB,
+        given=JOB_OPTIONS,
+        tasks=st.lists(TASK, min_size=1, max_size=5, unique=True),
+        seconds=SECONDS,
+        slots=st.sampled_from([1, 1, 2, 3]),
+        exits=EXITS,
+    )
+    def add_tasks(
+        self, job: str, given: Shown, tasks: list[str], seconds: float, slots: int, exits: int
+    ) -> None:
+        self.make_room(job, given)
+        value = [a_task(one, seconds=seconds, slots=slots, exits=exits) for one in tasks]
+        self.try_ask("create_task_collection", {"value": value}, job_id=job)
+
+    @rule(
+        task=TASK,
+        parents=st.lists(TASK, max_size=3),
+        ranges=RANGES,
+        seconds=SECONDS,
+        exits=EXITS,
+        action=st.sampled_from(["satisfy", "block"]),
+        job_action=st.sampled_from([None, "none", "disable", "terminate"]),
+    )
+    def add_dependent(
+        self,
+        task: str,
+        parents: list[str],
+        ranges: list[tuple[int, int]],
+        seconds: float,
+        exits: int,
+        action: str,
+        job_action: str | None,
+    ) -> None:
+        job = JOBS[0]
+        memory = self.bench.owner.memory
+        acts = any(one.id == job and one.acts_on_failure for one in memory.jobs.values())
+        options = {"dependencyAction": action}
+        if job_action and acts:
+            options["jobAction"] = job_action
+        body = a_task(task, seconds=seconds, exits=exits, exitConditions={"default": options})
+        if parents or ranges:
+            body |= depends_on(*parents, ranges=ranges)
+        self.try_ask("create_task", body, job_id=job)
+
+    @rule(
+        job=JOB,
+        which=st.integers(0, 7),
+        name=st.sampled_from(["terminate_task", "delete_task", "reactivate_task"]),
+    )
+    def change_task(self, job: str, which: int, name: str) -> None:
+        try:
+            tasks = sorted(self.bench.tasks(job))
+        except Refused:
+            return
+        if tasks:
+            self.try_ask(name, job_id=job, task_id=tasks[which % len(tasks)])
+
+    # -- faults and time --------------------------------------------------------------------
+
+    def present(self, pool: str) -> list[str]:
+        nodes = self.bench.owner.memory.nodes.values()
+        return [node.id for node in nodes if node.pool_id == pool]
+
+    def alive(self) -> list[str]:
+        return [node.node_id for node in self.bench.engine.list_nodes() if node.alive]
+
+    @rule(which=st.integers(0, 5))
+    def kill_node(self, which: int) -> None:
+        nodes = self.alive()
+        if nodes:
+            self.bench.engine.kill_node(nodes[which % len(nodes)])
+            self.bench.settle()
+            self.bench.check()
+
+    @rule(which=st.integers(0, 5))
+    def cut_node(self, which: int) -> None:
+        nodes = self.alive()
+        if nodes:
+            self.bench.engine.cut(nodes[which % len(nodes)])
+            self.bench.settle()
+            self.bench.check()
+
+    @rule()
+    def mend_nodes(self) -> None:
+        for node_id in self.alive():
+            self.bench.engine.mend(node_id)
+            self.bench.settle()
+        self.bench.check()
+
+    @rule(seconds=st.sampled_from([0.001, 0.025, 0.5, 6, 61]))
+    def advance(self, seconds: float) -> None:
+        self.bench.advance(seconds)
+        self.bench.check()
+
+    @rule(resume=st.sampled_from(["before", "after"]))
+    def restart(self, resume: str) -> None:
+        self.bench.restart(resume=resume)
+        self.bench.check()
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        try:
+            self.let_everything_end()
+        finally:
+            self.bench.close()
+            shutil.rmtree(self.folder)
+
+    def let_everything_end(self) -> None:
+        bench = self.bench
+        self.mend_nodes()
+        bench.advance(LONG_S)
+        bench.check()
+        memory = bench.owner.memory
+        for job in memory.jobs.values():
+            assert job.state in ("active", "disabled"), job
+            pool = memory.pools.get(job.pool_key or 0)
+            healthy = [node for node in memory.nodes.values() if node.pool_key == job.pool_key]
+            rows = bench.reader.execute(
+                "SELECT id, slots FROM task WHERE job_key = ? AND phase = ?", (job.key, READY)
+            ).fetchall()
+            if job.state == "active" and pool is not None and healthy:
+                assert [one for one in rows if one[1] <= pool.slots] == []
+        assert not memory.placed
+        for pool in memory.pools.values():
+            assert (pool.state, pool.allocation_state) == ("active", "steady")
+        assert {node.state for node in memory.nodes.values()} <= {"idle"}
+
+
+TestServerMachine = ServerMachine.TestCase
+TestServerMachine.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
