@@ -17,6 +17,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -94,6 +95,8 @@ class Owner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
         self._stopping = False
+        self._is_stale = False
+        """The memory could not be made anew after a failure; nothing may run on what it is."""
         self.last_error: str | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -202,6 +205,10 @@ class Owner:
 
     def _turn(self, asks: list[_Ask]) -> None:
         """Run these and whatever else waits in one transaction; again without what broke it."""
+        if self._is_stale and not self._reload():
+            self._take_waiting(asks)
+            self._fail(asks)
+            return
         done: list[_Ask] = []
         more = True
         while True:
@@ -211,7 +218,8 @@ class Owner:
                 break
             except _Broken as broken:
                 self._recover(broken.cause)
-                if broken.ask is None or isinstance(broken.cause, DatabaseError):
+                is_databases = isinstance(broken.cause, DatabaseError)
+                if broken.ask is None or is_databases or self._is_stale:
                     self._fail(asks)
                     asks = []
                     tx = Tx(self._db, self.memory, self._settings, self._world)
@@ -273,10 +281,21 @@ class Owner:
         """The transaction failed: undo it and make the memory anew."""
         self.last_error = f"{type(cause).__name__}: {cause}"
         log.error("transaction_failed", extra={"cause": self.last_error})
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        self.memory.clear()
-        self.load()
+        self._reload()
+
+    def _reload(self) -> bool:
+        """Make the memory anew; false when not even that can be done now, so that it is stale."""
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self.memory.clear()
+            self.load()
+        except Exception:
+            log.exception("memory_not_loaded")
+            self._is_stale = True
+            return False
+        self._is_stale = False
+        return True
 
     def _fail(self, asks: list[_Ask]) -> None:
         """Nothing could be committed: clients are told, agents' reports are kept for later."""
@@ -294,12 +313,17 @@ class Owner:
 
     def _release(self, tx: Tx | None, asks: list[_Ask]) -> None:
         if tx is not None:
-            for node_key, frames in tx.messages.items():
-                link = self.memory.links.get(node_key)
-                if link is not None:
-                    link.deliver(frames)
-            for call in tx.after:
-                call()
+            links = self.memory.links
+            calls: list[Callable[[], None]] = [
+                partial(links[key].deliver, frames)
+                for key, frames in tx.messages.items()
+                if key in links
+            ]
+            for call in calls + tx.after:
+                try:
+                    call()
+                except Exception:  # what is committed is committed: the others must be told
+                    log.exception("after_commit_failed")
         waiting: list[_Ask] = []
         for ask in asks:
             if isinstance(ask.future, asyncio.Future):
