@@ -24,6 +24,7 @@ SECRET_BYTES = 24
 NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
 ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
+DRAINING = frozenset({"taskcompletion", "retaineddata"})  # options that let tasks finish
 
 
 def settle_node(tx: Tx, node: NodeState) -> None:
@@ -63,7 +64,7 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
     started_us = record.resize_started_us or tx.now_us
     if is_settled:
         _steady(tx, pool, record.resize_errors)
-    elif pool.allocation_state == "resizing" and tx.now_us >= started_us + timeout_us:
+    elif tx.now_us >= started_us + timeout_us:
         _time_out(tx, pool, present)
 
 
@@ -110,10 +111,13 @@ def _removal_rank(tx: Tx, node: NodeState) -> tuple[int, int, int]:
 
 
 def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:
-    shown = msgspec.json.decode(errors) if errors else []
+    _end_resize(tx, pool, msgspec.json.decode(errors) if errors else [])
+
+
+def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> None:
     if pool.allocation_state == "stopping":
-        shown.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
-    set_allocation(tx, pool, "steady", errors=shown)
+        errors.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
+    set_allocation(tx, pool, "steady", errors=errors)
 
 
 def set_allocation(
@@ -144,7 +148,7 @@ def _time_out(tx: Tx, pool: PoolState, present: list[NodeState]) -> None:
             )
         for node in coming:
             remove_node(tx, node)
-    set_allocation(tx, pool, "steady", errors=errors)
+    _end_resize(tx, pool, errors)
 
 
 def fail_allocation(tx: Tx, pool: PoolState, text: str) -> None:
@@ -163,6 +167,11 @@ def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
     for node in nodes:
         if node.state != "leavingpool":
             begin_leave(tx, node, "requeue")
+        elif node.deallocation in DRAINING:
+            node.deallocation = "requeue"  # nobody waits any more for what runs on it
+            node_rows.save_node(tx.db, node.key, deallocation=node.deallocation)
+            apply_deallocation(tx, node)
+            tx.memory.dirty_nodes.add(node.key)
     if pool.nodes:
         return
     memory = tx.memory
@@ -261,7 +270,7 @@ def apply_deallocation(tx: Tx, node: NodeState) -> None:
         requeue_all(tx, node)  # nobody there to answer
         return
     for one in runs:
-        if one.doom != KEEP or node.deallocation in ("taskcompletion", "retaineddata"):
+        if one.doom != KEEP or node.deallocation in DRAINING:
             continue
         if node.deallocation == "terminate" and not one.is_prefetched:
             end_now(tx, one, USER_ENDED)

@@ -67,7 +67,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
         spread=policy.get("nodeFillType", "spread") == "spread",
         creation_order=policy.get("jobDefaultOrder", "none") == "creationtime",
     )
-    if record.allocation_state == "resizing" and record.resize_started_us is not None:
+    if record.allocation_state != "steady" and record.resize_started_us is not None:
         due_us = record.resize_started_us + int(record.resize_timeout_s * 1_000_000)
         memory.set_timer(due_us, "pool", pool.key)
     for job in memory.jobs.values():
