@@ -8,6 +8,7 @@ import hmac
 import http.client
 import json
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -137,6 +138,19 @@ class Raw:
             lines.append(f"{name.lower() if self.lower_names else name}:{unquote_plus(value)}")
         digest = hmac.digest(base64.b64decode(self.key), "\n".join(lines).encode(), hashlib.sha256)
         return f"SharedKey {self.account}:{base64.b64encode(digest).decode()}"
+
+
+def talk(raw: Raw, text: bytes, *, hangs_up: bool = True) -> bytes:
+    """What comes back for these bytes, sent as they are, until the service closes."""
+    base = urlsplit(raw.endpoint)
+    with socket.create_connection((base.hostname, base.port), timeout=20) as line:
+        line.sendall(text)
+        if hangs_up:
+            line.shutdown(socket.SHUT_WR)
+        found = b""
+        while piece := line.recv(65536):
+            found += piece
+    return found
 
 
 def encoded(value: object) -> bytes:

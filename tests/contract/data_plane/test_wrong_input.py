@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 
 from .conftest import fresh
-from .raw_http import GUID, JSON, check_error, http_date
+from .raw_http import GUID, JSON, check_error, http_date, talk
 
 BAD_BODIES = [
     b"{",
@@ -285,19 +284,6 @@ def test_many_headers(raw, lone_job):
 def test_a_long_filter_in_the_url(raw):
     reply = raw("GET", "/jobs?$filter=" + "id%20eq%20'x'%20or%20" * 800 + "id%20eq%20'y'")
     assert reply.status in (200, 400)
-
-
-def talk(raw, text: bytes, *, hangs_up: bool = True) -> bytes:
-    """What comes back for these bytes, sent as they are, until the service closes."""
-    base = urlsplit(raw.endpoint)
-    with socket.create_connection((base.hostname, base.port), timeout=20) as line:
-        line.sendall(text)
-        if hangs_up:
-            line.shutdown(socket.SHUT_WR)
-        found = b""
-        while piece := line.recv(65536):
-            found += piece
-    return found
 
 
 @pytest.mark.parametrize(
