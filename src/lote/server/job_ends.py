@@ -125,7 +125,9 @@ def begin_delete(tx: Tx, job: JobState, *, force: bool = False) -> None:
     """Delete a job: kill what runs, then remove its tasks little by little, then itself."""
     move_job(tx, job, "delete")
     for one in placed_of(tx, job):
-        kill(tx, one, FORGET)
+        if one.doom != FORGET:
+            end_now(tx, one, USER_ENDED)
+            kill(tx, one, FORGET)
     if force:
         _give_up_runs(tx, job)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from lote.server.fleet import add_node_state
+from lote.server.fleet import NODE_LOST, add_node_state
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
 from lote.server.node_states import show_eligible
@@ -29,7 +29,8 @@ def load_memory(tx: Tx) -> None:
         load_pool(tx, pool)
     for node_record in node_rows.list_present_nodes(tx.db):
         node = add_node_state(tx, node_record)
-        if node.link is None and node.state != "creating":
+        node.is_lost = node.state == "unusable" and NODE_LOST in (node_record.errors or "")
+        if node.link is None and node.state != "creating" and not node.is_lost:
             await_node(tx, node)
         show_eligible(tx, node)
     for job_record in job_rows.list_living_jobs(tx.db):

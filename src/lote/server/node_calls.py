@@ -213,8 +213,8 @@ def resume_nodes(tx: Tx, engine: str, listed: dict[str, bool]) -> None:
         tx.after.append(lambda: desk.stop(engine, unknown))
     for node in list(memory.nodes.values()):
         pool = memory.pools[node.pool_key]
-        if pool.engine != engine or listed.get(node.id) or node.link is not None:
-            continue
+        if pool.engine != engine or listed.get(node.id) or node.link is not None or node.is_lost:
+            continue  # a lost one is replaced
         if node.state == "leavingpool":
             remove_node(tx, node)
             continue

@@ -318,8 +318,9 @@ class Bench:
 
     def check(self) -> None:
         """The record is sound, and memory is what a fresh server would make of it."""
-        assert check_invariants(self.reader) == []
-        assert differences(self.owner, self.settings, self.world, self.path) == []
+        found = check_invariants(self.reader)
+        found += differences(self.owner, self.settings, self.world, self.path)
+        assert not found, "\n".join(found)
 
     # -- builders ---------------------------------------------------------------------------
 
