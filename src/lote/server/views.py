@@ -71,7 +71,7 @@ def view_pool(record: PoolRecord, base_url: str) -> Shown:
         "stateTransitionTime": format_timestamp(record.state_us),
         "allocationState": record.allocation_state,
         "allocationStateTransitionTime": format_timestamp(record.allocation_us),
-        "vmSize": record.vm_size,
+        "vmSize": spec["vmSize"],
         "resizeTimeout": format_duration(record.resize_timeout_s),
         "currentDedicatedNodes": record.current_dedicated,
         "targetDedicatedNodes": record.target_dedicated,

@@ -12,7 +12,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import ResourceNotFoundError
 
-from .conftest import add_task, fresh, read_file, shell, until, wait_task
+from .conftest import add_task, create_pool, fresh, read_file, shell, until, wait_task
 from .raw_http import Raw, check_error, http_date
 from .success import check_headers, check_moment
 
@@ -65,7 +65,7 @@ def test_list_the_top(batch, raw, ended):
     assert isinstance(length, str)
     assert int(length) >= 10
     assert properties["contentType"] == "text/plain"
-    assert properties["fileMode"].startswith("0")
+    assert properties["fileMode"].startswith("0o100")
 
 
 def test_list_recursively_and_filtered(batch, ended):
@@ -317,6 +317,30 @@ def test_a_client_that_leaves_in_the_middle(batch, job, raw: Raw):
             assert len(answer.read(1000)) == 1000
         connection.close()
     assert batch.get_task_file_properties(job, "t", "wd/big").content_length == 50_000_000
+
+
+def test_outputs_outlive_their_node(batch, raw):
+    pool_id, job_id = fresh("leaving"), fresh("outliving")
+    create_pool(batch, pool_id, 1)
+    batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=m.BatchPoolInfo(pool_id=pool_id)))
+    add_task(batch, job_id, "t", shell("echo out; echo err >&2; echo x > x"))
+    node = wait_task(batch, job_id, "t").node_info
+    batch.begin_delete_pool(pool_id, polling_interval=0.02).result()
+    assert read_file(batch, job_id, "t") == "out\n"
+    assert read_file(batch, job_id, "t", "stderr.txt") == "err\n"
+    path = f"/jobs/{job_id}/tasks/t/files"
+    part = raw("GET", f"{path}/stdout.txt", headers={"ocp-range": "bytes=1-2"})
+    assert (part.status, part.body) == (200, b"ut")
+    assert raw("HEAD", f"{path}/stdout.txt").headers["content-length"] == "4"
+    names = {file["name"] for file in raw("GET", path).json["value"]}
+    assert {"stdout.txt", "stderr.txt"} <= names
+    lost = raw("GET", f"{path}/wd/x")
+    assert (lost.status, lost.code) in (
+        (404, "FileNotFound"),
+        (409, "TaskFilesUnavailable"),
+    )
+    check_error(raw("GET", f"/pools/{pool_id}/nodes/{node.node_id}/files"), 404, "PoolNotFound")
+    batch.begin_delete_job(job_id, polling_interval=0.02).result()
 
 
 # -- node files -------------------------------------------------------------------------------

@@ -377,8 +377,43 @@ def test_autoscale_is_refused_and_nothing_is_made(batch, raw):
     assert raw("GET", f"/pools/{pool_id}").status == 404
 
 
-def test_unknown_application_packages_are_409(raw):
-    pool_id = fresh("packaged")
-    body = pool_body(pool_id, applicationPackageReferences=[{"applicationId": "blender"}])
-    check_error(raw("POST", "/pools", body), 409, "InvalidApplicationPackageReferences")
+CONTAINERS = {
+    "imageReference": IMAGE_SENT,
+    "nodeAgentSKUId": "batch.node.ubuntu 24.04",
+    "containerConfiguration": {"type": "dockerCompatible"},
+}
+
+
+def test_containers_are_refused_and_nothing_is_made(raw, empty_pool):
+    pool_id = fresh("contained")
+    machine = {"virtualMachineConfiguration": CONTAINERS}
+    check_error(raw("POST", "/pools", pool_body(pool_id, **machine)), 501, "NotImplemented")
     assert raw("GET", f"/pools/{pool_id}").status == 404
+    before = raw("GET", f"/pools/{empty_pool}").body
+    check_error(raw("PATCH", f"/pools/{empty_pool}", machine), 501, "NotImplemented")
+    assert raw("GET", f"/pools/{empty_pool}").body == before
+
+
+PACKAGES = {"applicationPackageReferences": [{"applicationId": "blender"}]}
+
+
+def test_unknown_application_packages_are_409(raw, empty_pool):
+    pool_id = fresh("packaged")
+    code = "InvalidApplicationPackageReferences"
+    check_error(raw("POST", "/pools", pool_body(pool_id, **PACKAGES)), 409, code)
+    assert raw("GET", f"/pools/{pool_id}").status == 404
+    path = f"/pools/{empty_pool}"
+    before = raw("GET", path).body
+    check_error(raw("PATCH", path, PACKAGES), 409, code)
+    check_error(raw("POST", f"{path}/updateproperties", UPDATE | PACKAGES), 409, code)
+    assert raw("GET", path).body == before
+
+
+def test_the_size_is_shown_as_it_was_sent(raw, batch):
+    pool_id = fresh("sized")
+    body = pool_body(pool_id, vmSize="STANDARD_D2_V3", targetDedicatedNodes=1)
+    assert raw("POST", "/pools", body).status == 201
+    assert raw("GET", f"/pools/{pool_id}").json["vmSize"] == "STANDARD_D2_V3"
+    (node,) = wait_steady(batch, pool_id)
+    assert node.vm_size == "standard_d2_v3"
+    assert raw("DELETE", f"/pools/{pool_id}").status == 202

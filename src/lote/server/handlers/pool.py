@@ -30,6 +30,7 @@ from lote.wire.fitting import member_names
 from lote.wire.formats import parse_duration
 from lote.wire.node import NodeRemove
 from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate
+from lote.wire.vm import VirtualMachineConfiguration
 from lote.wire.vm_sizes import cores_of
 
 RESIZE_TIMEOUT_S = 900.0  # REST: resizeTimeout, 15 minutes
@@ -57,6 +58,7 @@ def create_pool(tx: Tx, request: Request) -> Answer:
     slots = body.task_slots_per_node or body.max_tasks_per_node or 1
     _check_slots(body.vm_size, slots)
     _check_auto_scale(body)
+    _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
     taken = rows.get_pool(tx.db, body.id)
     if taken is not None:
@@ -121,6 +123,8 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     record, pool = _changeable(tx, request, "update")
     body: PoolUpdate = request.body
     check_pool_update(body)
+    _check_machine(body.virtual_machine_configuration)
+    _check_packages(body)
     given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
     if pool.nodes and not _ALWAYS_PATCHABLE.issuperset(given):
         raise Refused(
@@ -140,6 +144,7 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     record, pool = _changeable(tx, request, "update")
     body: PoolReplace = request.body
     check_pool_replace(body)
+    _check_packages(body)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
     spec.start_task = body.start_task
     spec.application_package_references = body.application_package_references or None
@@ -325,7 +330,12 @@ def _check_auto_scale(body: PoolCreate) -> None:
         )
 
 
-def _check_packages(body: PoolCreate) -> None:
+def _check_machine(machine: VirtualMachineConfiguration | None) -> None:
+    if machine is not None and machine.container_configuration is not None:
+        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+
+
+def _check_packages(body: PoolCreate | PoolUpdate | PoolReplace) -> None:
     if body.application_package_references:
         raise Refused(
             "InvalidApplicationPackageReferences",
