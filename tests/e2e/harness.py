@@ -69,6 +69,17 @@ def sh(script: str) -> str:
     return f"/bin/sh -c {shlex.quote(script)}"
 
 
+def pool_body(pool_id: str, nodes: int, slots: int = 1) -> Json:
+    """What `create_pool` needs."""
+    return {
+        "id": pool_id,
+        "vmSize": "standard_d2_v2",
+        "targetDedicatedNodes": nodes,
+        "taskSlotsPerNode": slots,
+        "virtualMachineConfiguration": IMAGE,
+    }
+
+
 class Reply(NamedTuple):
     """An answer as it came, refusals included."""
 
@@ -106,7 +117,7 @@ class Lote:
     def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.data.mkdir(mode=0o711)
+        self.data.mkdir(mode=0o711, parents=True)
         self.log = folder / "service.log"
         self.flags = tuple(flags)
         self.world = World()
@@ -233,14 +244,7 @@ class Lote:
 
     def add_pool(self, pool_id: str = "p", nodes: int = 2, slots: int = 2, **more: Any) -> None:
         """Make a pool and wait until its nodes are idle."""
-        body = {
-            "id": pool_id,
-            "vmSize": "standard_d2_v2",
-            "targetDedicatedNodes": nodes,
-            "taskSlotsPerNode": slots,
-            "virtualMachineConfiguration": IMAGE,
-        }
-        self.call("create_pool", body | more)
+        self.call("create_pool", pool_body(pool_id, nodes, slots) | more)
         self.wait_for_pool(pool_id, nodes)
 
     def wait_for_pool(self, pool_id: str = "p", nodes: int = 2) -> list[str]:
@@ -408,13 +412,14 @@ def gone(processes: Sequence[ProcessStat]) -> bool:
 
 
 @contextlib.contextmanager
-def lote_service(*flags: str) -> Iterator[Lote]:
+def lote_service(*flags: str, is_started: bool = True) -> Iterator[Lote]:
     """A service for a test, on free ports. Sound and without a process left at the end."""
     folder = Path(tempfile.mkdtemp(prefix="lote-faults-"))
     folder.chmod(0o711)  # users of tasks pass through
     lote = Lote(folder, flags)
     try:
-        lote.start()
+        if is_started:
+            lote.start()
         yield lote
         _end_well(lote)
     except BaseException:
@@ -439,7 +444,8 @@ def _end_well(lote: Lote) -> None:
 def _end_anyhow(lote: Lote) -> None:
     """After a failure: nothing of it may disturb the tests that follow."""
     left = lote.everything()
-    lote.client.close()
+    if lote.ready is not None:
+        lote.client.close()
     if lote.process is not None:
         lote.process.kill()
         lote.process.wait()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 
 import pytest
-from harness import Ledger, Lote, lote_service, until
+from harness import Json, Ledger, Lote, lote_service, until
 
 TASKS = 400
 KILLS = 8
@@ -23,21 +24,55 @@ class Vandal:
     def __init__(self, lote: Lote, chance: random.Random) -> None:
         self._lote = lote
         self._chance = chance
+        self.paused: int | None = None
 
     def strike(self) -> str:
         """Kill one or two kinds of processes; the server is started again. Says what it did."""
         targets = self._chance.choice(
-            ("server", "agent", "spawner", "storage", "server agent", "agent server", "server all")
+            (
+                "server",
+                "agent",
+                "spawner",
+                "storage",
+                "server agent",
+                "agent server",
+                "server all",
+                "stop",
+                "pause server",
+            )
         ).split()
         for target in targets:
             getattr(self, f"_kill_{target}")()
         if self._lote.process is None:
             self._lote.check_record()
             self._lote.start()
+        if self.paused is not None:
+            os.kill(self.paused, signal.SIGCONT)
+            self.paused = None
         return " and ".join(targets)
 
     def _kill_server(self) -> None:
         self._lote.kill()
+
+    def _kill_stop(self) -> None:
+        """In good order, but without the time for it."""
+        process = self._lote.process
+        assert process is not None
+        self._lote.client.close()
+        process.terminate()
+        try:
+            process.wait(self._chance.random() / 4)
+        except subprocess.TimeoutExpired:
+            self._lote.kill()
+        else:
+            self._lote.process = None
+
+    def _kill_pause(self) -> None:
+        """An agent hangs while the server goes, and comes to itself afterwards."""
+        agents = sorted(self._lote.agents().values())
+        if agents:
+            self.paused = self._chance.choice(agents)
+            os.kill(self.paused, signal.SIGSTOP)
 
     def _kill_storage(self) -> None:
         found = self._lote.storage_process()
@@ -69,6 +104,12 @@ class Vandal:
             return []
 
 
+def task(ledger: Ledger, number: int) -> Json:
+    """A short task; every fourth waits for the one before it."""
+    line = {"commandLine": ledger.line("sleep 0.03")}
+    return line | ({} if number % 4 < 3 else {"dependsOn": {"taskIds": [f"t{number - 1}"]}})
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_chaos(seed: int) -> None:
     chance = random.Random(seed)
@@ -77,8 +118,8 @@ def test_chaos(seed: int) -> None:
         ledger = Ledger(lote.folder / "runs")
         vandal = Vandal(lote, chance)
         lote.add_pool(nodes=2, slots=2)
-        lote.add_job()
-        lote.add_tasks({f"t{n}": ledger.line("sleep 0.03") for n in range(TASKS)})
+        lote.add_job(usesTaskDependencies=True)
+        lote.add_tasks({f"t{n}": task(ledger, n) for n in range(TASKS)})
         done = []
         for moment in moments:
             until(lambda m=moment: lote.counts()["completed"] >= m, f"{moment} after {done}")

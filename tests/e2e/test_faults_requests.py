@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from harness import IMAGE, Ledger, Lote, lote_service, until
+from harness import Ledger, Lote, lote_service, pool_body, until
 
 MANY = 1200  # more than is deleted in one transaction
 
@@ -83,13 +83,7 @@ def test_what_was_asked_is_finished_by_the_next_server(name: str) -> None:
 
 def test_a_new_pool_comes_up_although_the_server_dies_meanwhile() -> None:
     with lote_service() as lote:
-        body = {
-            "id": "p",
-            "vmSize": "standard_d2_v2",
-            "targetDedicatedNodes": 3,
-            "virtualMachineConfiguration": IMAGE,
-        }
-        lote.call("create_pool", body)
+        lote.call("create_pool", pool_body("p", nodes=3))
         for _ in range(2):
             lote.kill()
             lote.start()

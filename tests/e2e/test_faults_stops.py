@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from harness import Ledger, Lote, lote_service, until
+import contextlib
+import random
+import subprocess
+
+from harness import Ledger, Lote, lote_service, pool_body, sh, until
 
 from lote.cli.ready import Ready
 
@@ -108,3 +112,45 @@ def test_ports_and_keys_outlive_a_kill():
             lote.kill()
             lote.start()
             assert ports(lote.ready) == before
+
+
+def test_a_first_start_may_be_killed_at_any_moment():
+    chance = random.Random(5)
+    with lote_service(is_started=False) as lote:
+        for _ in range(6):
+            process = lote.spawn()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.random() * 0.8)
+            process.kill()
+            process.wait()
+        lote.start()
+        lote.add_pool(nodes=1, slots=1)
+        lote.add_job()
+        lote.add_tasks({"t": "/bin/true"})
+        assert lote.wait_for_end("t")["result"] == "success"
+
+
+def test_a_start_task_runs_once_although_the_server_dies_meanwhile():
+    with lote_service() as lote:
+        ledger = Ledger(lote.folder / "runs")
+        wait = f"echo start >> {ledger.path}; until test -e {lote.folder}/go; do sleep 0.05; done"
+        start_task = {"commandLine": sh(wait), "waitForSuccess": True}
+        lote.call("create_pool", pool_body("p", nodes=1) | {"startTask": start_task})
+        until(lambda: ledger.runs()["start"] == 1)
+        for _ in range(2):
+            lote.kill()
+            lote.start()
+            until(lambda: node_state(lote) == "waitingforstarttask")
+        lote.kill()
+        (lote.folder / "go").touch()
+        until(lambda: lote.task_processes() == [], "it ends with no server to tell")
+        lote.start()
+        lote.wait_for_pool(nodes=1)
+        assert ledger.runs() == {"start": 1}
+        [node] = lote.nodes()
+        assert node["startTaskInfo"]["result"] == "success"
+
+
+def node_state(lote: Lote) -> str:
+    [node] = lote.nodes()
+    return str(node["state"])
