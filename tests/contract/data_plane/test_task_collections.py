@@ -160,3 +160,13 @@ def test_missing_job_with_the_sdk(batch):
         batch.create_tasks("no-such-job", plain(3))
     assert isinstance(caught.value.errors[0], HttpResponseError)
     assert caught.value.errors[0].error.code == "JobNotFound"
+
+
+def test_one_request_with_the_sdk(batch, lone_job):
+    add_task(batch, lone_job, "t1")
+    group = m.BatchTaskGroup(task_values=plain(3))
+    result = batch.create_task_collection(lone_job, group)
+    by_id = {one.task_id: one for one in result.result_values}
+    assert set(by_id) == {"t0", "t1", "t2"}
+    assert by_id["t0"].etag == batch.get_task(lone_job, "t0").etag
+    assert by_id["t1"].error.code == "TaskExists"
