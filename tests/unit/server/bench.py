@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from brittle import BrittleConnection
 from compared import differences
 
 from lote.engines.fake import FakeEngine
 from lote.engines.script import Script
 from lote.engines.seam import EngineError, NodeOrder
 from lote.server import fleet, node_calls
-from lote.server.channel import Callers, LocalSwitchboard
+from lote.server.channel import Callers, LocalConnection, LocalSwitchboard
 from lote.server.handlers import task as task_handlers
 from lote.server.http import find_handler
 from lote.server.load import load_memory
@@ -32,6 +33,7 @@ from lote.store.database import open_reader
 from lote.store.invariants import check_invariants
 from lote.wire.decode import decode
 from lote.wire.errors import Refused
+from lote.wire.frames import ServerFrame
 from lote.wire.operations import OPERATIONS
 from lote.world import SteppedWorld
 
@@ -107,6 +109,20 @@ class BenchDesk:
             self._owner.tell(fleet.node_gone, node_id)
 
 
+class PatientSwitchboard(LocalSwitchboard):
+    """Agents call again when the server is busy."""
+
+    def connect(
+        self, node_id: str, secret: str, send: Callable[[list[ServerFrame]], None]
+    ) -> LocalConnection:
+        while True:
+            try:
+                return super().connect(node_id, secret, send)
+            except Refused as refused:
+                if refused.code != "ServerBusy":
+                    raise
+
+
 class Bench:
     """The server core over one database file, and its scripted nodes."""
 
@@ -127,7 +143,7 @@ class Bench:
             settle(tx)
             self._note(tx)
 
-        return Owner(
+        owner = Owner(
             self.settings,
             self.world,
             self.path,
@@ -135,15 +151,18 @@ class Bench:
             settle=settle_and_note,
             alarm=take_alarms,
         )
+        self.database = BrittleConnection(owner._db)
+        owner._db = self.database  # type: ignore[assignment]
+        return owner
 
     def _furnish(self) -> None:
         self.desk = BenchDesk(self.engine, self.owner)
         self.owner.memory.desk = self.desk
         self.owner.memory.default_engine = "fake"
 
-    def _switchboard(self) -> LocalSwitchboard:
+    def _switchboard(self) -> PatientSwitchboard:
         callers = Callers(self.owner, lambda: ("lote", f"{BASE_URL}/"), lambda: None)
-        return LocalSwitchboard(callers)
+        return PatientSwitchboard(callers)
 
     def _note(self, tx: Tx) -> None:
         memory = tx.memory
@@ -227,8 +246,11 @@ class Bench:
     def settle(self) -> None:
         """Let owner and desk do what is to be done at this moment."""
         while True:
+            if self.owner._is_stale:
+                self.owner.tell(lambda tx: None)
             self.owner.drain()
-            if not self.desk.work():
+            is_behind = self.owner._postponed or self.owner._is_stale
+            if not self.desk.work() and not is_behind:
                 break
 
     def advance(self, seconds: float) -> None:
@@ -248,7 +270,7 @@ class Bench:
 
     def tick(self) -> None:
         """Look at the clock, as the owner does when it is poked."""
-        self.owner.call(lambda tx: None)
+        self.owner.tell(lambda tx: None)
         self.settle()
 
     def _grace_us(self) -> int | None:

@@ -6,6 +6,7 @@ the end, with all nodes well and time passed, whatever can run has run.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from lote.engines.script import NodeFate, Script
+from lote.engines.seam import NodeOrder
 from lote.store.records import READY
 from lote.wire.errors import Refused
 
@@ -52,7 +55,9 @@ class ServerMachine(RuleBasedStateMachine):
         super().__init__()
         ram = Path("/dev/shm")
         self.folder = tempfile.mkdtemp(dir=ram if ram.is_dir() else None)
-        self.bench = Bench(Path(self.folder), window_tasks=3)
+        logging.disable(logging.CRITICAL)  # failures of the database are told at length
+        self.orders = 0
+        self.bench = Bench(Path(self.folder), Script(fate=self.fate), window_tasks=3)
         self.cut: list[str] = []
 
     def try_ask(self, name: str, body: object = None, **given: Any) -> None:
@@ -64,6 +69,13 @@ class ServerMachine(RuleBasedStateMachine):
             note(f"{name}: {refused.code}")
         self.bench.settle()
         self.bench.check()
+
+    def fate(self, order: NodeOrder) -> NodeFate:
+        """One node in three takes its time, one in ten dies at once."""
+        self.orders += 1
+        if self.orders % 10 == 0:
+            return NodeFate(start_s=None, dies_after_s=0.2)
+        return NodeFate(start_s=2.0 if self.orders % 3 == 0 else 0.0)
 
     # -- pools ------------------------------------------------------------------------------
 
@@ -238,14 +250,21 @@ class ServerMachine(RuleBasedStateMachine):
         self.bench.advance(seconds)
         self.bench.check()
 
+    @rule(good=st.integers(0, 40), times=st.integers(1, 3))
+    def break_database(self, good: int, times: int) -> None:
+        """One of the next statements fails, whatever asks for it."""
+        self.bench.database.break_down(good, times)
+
     @rule(resume=st.sampled_from(["before", "after"]))
     def restart(self, resume: str) -> None:
+        self.bench.database.mend()  # a server that can't read its database does not start
         self.bench.restart(resume=resume)
         self.bench.check()
 
     # -- the end ----------------------------------------------------------------------------
 
     def teardown(self) -> None:
+        logging.disable(logging.NOTSET)
         try:
             self.let_everything_end()
         finally:
@@ -254,6 +273,7 @@ class ServerMachine(RuleBasedStateMachine):
 
     def let_everything_end(self) -> None:
         bench = self.bench
+        bench.database.mend()
         self.mend_nodes()
         bench.advance(LONG_S)
         bench.check()
