@@ -67,6 +67,13 @@ def test_recent_tasks_and_totals(batch, pool, job):
     assert (recent.task_id, recent.task_state) == ("done", m.BatchTaskState.COMPLETED)
     assert recent.execution_info.exit_code == 0
     assert recent.task_url == task.url
+    (listed,) = [one for one in batch.list_nodes(pool) if one.id == node.id]
+    assert job in {one.job_id for one in listed.recent_tasks}
+    selected = list(batch.list_nodes(pool, select=["id", "state"]))
+    assert [set(one.as_dict()) for one in selected] == [{"id", "state"}] * 2
+    batch.delete_task(job, "done")
+    shown = batch.get_node(pool, node.id).recent_tasks or []
+    assert job not in {one.job_id for one in shown}
 
 
 def test_running_tasks_are_counted(batch, pool, job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lote.server.handlers.pool import existing_pool
@@ -12,7 +13,7 @@ from lote.server.request import Answer, Request
 from lote.server.views import view_node, view_task
 from lote.store import jobs as job_rows
 from lote.store import nodes as rows
-from lote.store.records import NodeRecord
+from lote.store.records import NodeRecord, TaskRecord
 from lote.store.tasks import get_tasks_by_key
 from lote.wire.errors import Refused
 from lote.wire.fitting import member_names
@@ -41,7 +42,9 @@ def list_nodes(tx: Tx, request: Request) -> Answer:
     if where is not None:
         records = [one for one in records if evaluate(where, _getter(shown[one.id]))]
     page, next_id = paged(request, records)
-    return answer_list(request, [chosen(request, MEMBERS, shown[n.id]) for n in page], next_id)
+    recent = recent_tasks(tx, request, page)
+    whole = [shown[node.id] | recent.get(node.key, {}) for node in page]
+    return answer_list(request, [chosen(request, MEMBERS, one) for one in whole], next_id)
 
 
 def get_node(tx: Tx, request: Request) -> Answer:
@@ -51,7 +54,7 @@ def get_node(tx: Tx, request: Request) -> Answer:
     if record is None:
         raise Refused("NodeNotFound")
     shown = view_node(record, pool, live(tx, record), request.base_url)
-    shown = _with_recent_tasks(tx, record, shown, request.base_url)
+    shown |= recent_tasks(tx, request, [record]).get(record.key, {})
     return answer_one(request, shown, MEMBERS, None)
 
 
@@ -67,31 +70,41 @@ def live(tx: Tx, record: NodeRecord) -> dict[str, Any]:
     }
 
 
-def _with_recent_tasks(
-    tx: Tx, record: NodeRecord, shown: dict[str, Any], base_url: str
-) -> dict[str, Any]:
-    node = tx.memory.nodes.get(record.key)
-    keys = _recent_keys(node) if node else []
-    if not keys:
-        return shown
-    found = {task.key: task for task in get_tasks_by_key(tx.db, keys)}
-    recent = []
-    for key in keys:
-        task = found.get(key)
-        job = job_rows.get_job_by_key(tx.db, task.job_key) if task else None
-        if task is None or job is None:
-            continue
-        view = view_task(task, job.id, 0, base_url)
-        recent.append(
-            {
-                "taskUrl": view["url"],
-                "jobId": job.id,
-                "taskId": task.id,
-                "taskState": view["state"],
-                "executionInfo": view["executionInfo"],
-            }
-        )
-    return shown | ({"recentTasks": recent} if recent else {})
+def recent_tasks(
+    tx: Tx, request: Request, records: Sequence[NodeRecord]
+) -> dict[int, dict[str, Any]]:
+    """By node key, the member ``recentTasks`` of those nodes on which tasks ran."""
+    if "recentTasks" not in request.query.get("select", "recentTasks"):
+        return {}
+    keys = {}
+    for record in records:
+        node = tx.memory.nodes.get(record.key)
+        keys[record.key] = _recent_keys(node) if node else []
+    wanted = [key for several in keys.values() for key in several]
+    tasks = {task.key: task for task in get_tasks_by_key(tx.db, wanted)} if wanted else {}
+    job_ids = {
+        key: job.id
+        for key in {task.job_key for task in tasks.values()}
+        if (job := job_rows.get_job_by_key(tx.db, key)) is not None
+    }
+    found: dict[int, dict[str, Any]] = {}
+    for node_key, several in keys.items():
+        there = [task for key in several if (task := tasks.get(key)) and task.job_key in job_ids]
+        if there:
+            views = [_recent_task(task, job_ids[task.job_key], request.base_url) for task in there]
+            found[node_key] = {"recentTasks": views}
+    return found
+
+
+def _recent_task(task: TaskRecord, job_id: str, base_url: str) -> dict[str, Any]:
+    view = view_task(task, job_id, 0, base_url)
+    return {
+        "taskUrl": view["url"],
+        "jobId": job_id,
+        "taskId": task.id,
+        "taskState": view["state"],
+        "executionInfo": view["executionInfo"],
+    }
 
 
 def _recent_keys(node: NodeState) -> list[int]:
