@@ -8,6 +8,7 @@ import signal
 import pytest
 from harness import Ledger, Lote, lote_service, sh, until
 
+from lote.engines.local import STOP_GRACE_S
 from lote.engines.process import read_stat
 
 
@@ -139,3 +140,25 @@ def test_a_node_that_hangs_past_its_grace_changes_nothing_any_more(is_late):
         assert lote.fetch("GET", out.blob("who")).body.decode().strip() == second
         assert lote.wait_for_end("t") == ended
         assert ledger.runs()["t"] == 2
+
+
+def test_a_node_that_hangs_holds_up_no_other():
+    with lote_service("--node-grace-s", "1") as lote:
+        lote.add_pool(nodes=1, slots=1)
+        [victim] = lote.agents()
+        pid = lote.agents()[victim]
+        os.kill(pid, signal.SIGSTOP)
+        [other] = until(lambda: able_but(lote, victim), "its replacement")
+        begun_s = lote.world.monotonic()
+        lote.add_pool("second", nodes=1)
+        lote.call("delete_pool", pool_id="second")
+        until(lambda: lote.ask("GET", "/pools/second").status == 404)
+        assert lote.world.monotonic() - begun_s < STOP_GRACE_S
+        assert {one["id"] for one in lote.nodes()} == {other, victim}  # it is not gone yet
+        os.kill(pid, signal.SIGCONT)
+        assert lote.wait_for_pool(nodes=1) == [other]
+
+
+def able_but(lote: Lote, node_id: str) -> list[str]:
+    """Other nodes that can work."""
+    return [one["id"] for one in lote.nodes() if one["id"] != node_id and one["state"] == "idle"]

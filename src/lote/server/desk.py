@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from lote.engines.seam import Engine, EngineError, NodeOrder
 from lote.server import fleet, node_calls
@@ -14,9 +15,15 @@ from lote.server.owner import Owner
 
 log = logging.getLogger("lote.desk")
 
+ENDERS_MAX = 8  # nodes that are ended at a time; each may take an engine's whole patience
+
 
 class EngineDesk:
-    """One thread an engine; what the engine answers is told to the owner."""
+    """One thread an engine; what the engine answers is told to the owner.
+
+    Ends of nodes are begun in their order and waited for apart: a node that hangs takes its time,
+    and what was asked after it must not.
+    """
 
     def __init__(self, engines: Mapping[str, Engine], owner: Owner, kept: KeptFiles) -> None:
         self._engines = engines
@@ -24,6 +31,7 @@ class EngineDesk:
         self._owner = owner
         self._queues: dict[str, queue.SimpleQueue[Callable[[], None] | None]] = {}
         self._threads: list[threading.Thread] = []
+        self._enders = ThreadPoolExecutor(ENDERS_MAX, thread_name_prefix="desk-end")
         for name, engine in engines.items():
             engine.watch = self._agent_gone
             jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -56,6 +64,7 @@ class EngineDesk:
             jobs.put(None)
         for thread in self._threads:
             thread.join(timeout=30)
+        self._enders.shutdown(wait=True)
         for engine in self._engines.values():
             engine.close(leave_nodes=leave_nodes)
 
@@ -72,10 +81,15 @@ class EngineDesk:
             folder = engine.folder_of(node_id)
             if folder is not None:
                 self._kept.keep(node_id, folder)
+        self._enders.submit(self._end, name, node_ids)
+
+    def _end(self, name: str, node_ids: list[str]) -> None:
         try:
-            engine.stop_nodes(node_ids)
+            self._engines[name].stop_nodes(node_ids)
         except EngineError as error:
             log.error("nodes_not_stopped", extra={"engine": name, "error": str(error)})
+        except Exception:
+            log.exception("desk_failed")
         for node_id in node_ids:
             self._owner.tell(fleet.node_gone, node_id)
 
