@@ -333,3 +333,55 @@ def test_wall_clock_from_creation(batch, pool):
     assert job.execution_info.termination_reason == "MaxWallClockTimeExpiry"
     task = batch.get_task(job_id, "t")
     assert (task.state, task.execution_info.failure_info.code) == ("completed", "TaskEnded")
+
+
+def test_deleting_is_seen_before_the_answer(raw, batch, job):
+    """Pollers look at once: a job that still says active would look deleted already."""
+    add_task(batch, job, "runs", "/bin/sleep 60")
+    until(lambda: batch.get_task(job, "runs").state == "running")
+    for number in range(15):
+        value = [{"id": f"t{number}-{n}", "commandLine": "x"} for n in range(100)]
+        raw("POST", f"/jobs/{job}/addtaskcollection", {"value": value})
+    assert raw("DELETE", f"/jobs/{job}").status == 202
+    seen = raw("GET", f"/jobs/{job}")
+    assert seen.status == 404 or seen.json["state"] == "deleting"
+    for method, path, body in (
+        ("PATCH", "", {"priority": 1}),
+        ("PUT", "", {"poolInfo": {"poolId": "p"}}),
+        ("POST", "/disable", {"disableTasks": "requeue"}),
+        ("POST", "/enable", None),
+        ("POST", "/terminate", None),
+        ("DELETE", "", None),
+        ("POST", "/tasks", {"id": "u", "commandLine": "x"}),
+        ("POST", "/tasks/t1-1/terminate", None),
+        ("DELETE", "/tasks/t1-1", None),
+    ):
+        refused = raw(method, f"/jobs/{job}{path}", body)
+        expected = {(409, "JobBeingDeleted"), (404, "JobNotFound"), (404, "TaskNotFound")}
+        assert (refused.status, refused.code) in expected, (method, path)
+    taken = raw("POST", "/jobs", job_body(job))
+    assert (taken.status, taken.code) in ((409, "JobBeingDeleted"), (201, None))
+    if taken.status == 409:
+        until(lambda: raw("GET", f"/jobs/{job}").status == 404)
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "states"),
+    [
+        ("disable", {"disableTasks": "terminate"}, {"disabling", "disabled"}),
+        ("terminate", None, {"terminating", "completed"}),
+    ],
+)
+def test_states_change_before_the_answer(raw, batch, job, call, body, states):
+    add_task(batch, job, "runs", "/bin/sleep 60")
+    until(lambda: batch.get_task(job, "runs").state == "running")
+    assert raw("POST", f"/jobs/{job}/{call}", body).status == 202
+    assert raw("GET", f"/jobs/{job}").json["state"] in states
+
+
+def test_a_poller_that_looks_every_five_seconds(batch, lone_job):
+    """The SDK's own interval: its first look comes at once, so a quick end is seen at once."""
+    poller = batch.begin_terminate_job(lone_job, {"terminateReason": "x"})
+    poller.wait(timeout=20)
+    assert poller.done()
+    assert batch.get_job(lone_job).state == "completed"
