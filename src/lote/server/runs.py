@@ -53,7 +53,7 @@ def let_go(tx: Tx, node: NodeState, placed: Placed) -> None:
     job = memory.jobs.get(placed.job_key)
     if job is not None:
         job.placed -= 1
-        if job.state != "active":
+        if job.state != "active" or (job.ends_when_complete and not job.placed):
             memory.touched_jobs.add(job.key)
 
 
