@@ -19,6 +19,7 @@ class BrittleConnection:
         self._times = 0
         self.failed = 0
         """How many statements have failed."""
+        self.commits = 0
 
     def break_down(self, good: int = 0, times: int = 1) -> None:
         self._good, self._times = good, times
@@ -32,7 +33,9 @@ class BrittleConnection:
 
     def execute(self, text: str, values: Any = ()) -> sqlite3.Cursor:
         self._stumble(text)
-        return self._connection.execute(text, values)
+        cursor = self._connection.execute(text, values)
+        self.commits += text == "COMMIT"
+        return cursor
 
     def executemany(self, text: str, rows: Iterable[Any]) -> sqlite3.Cursor:
         self._stumble(text)
