@@ -152,6 +152,11 @@ def parse_duration(text: str) -> float | None:
     return -seconds if sign else float(seconds)
 
 
+def spell_duration(text: str) -> str:
+    """A duration as the service spells it. ``ValueError`` for what is none."""
+    return format_duration(parse_duration(text))
+
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)  # REST: ids of pools, jobs, schedules, tasks
 _is_id = _ID.fullmatch
 

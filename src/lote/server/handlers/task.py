@@ -37,8 +37,8 @@ from lote.wire.check import check_task, check_task_replace
 from lote.wire.decode import decode_task_group, task_id_of
 from lote.wire.errors import Refused, error_object
 from lote.wire.fitting import member_names
-from lote.wire.formats import etag_of, format_timestamp
-from lote.wire.task import Task, TaskCreate, TaskReplace
+from lote.wire.formats import etag_of, format_timestamp, spell_duration
+from lote.wire.task import Task, TaskConstraints, TaskCreate, TaskReplace
 
 MEMBERS = member_names(Task)
 
@@ -105,6 +105,8 @@ def add_entries(
         except Refused as refused:
             results.append(refused)
             continue
+        if task.constraints is not None and _respell(task.constraints):
+            raw = msgspec.json.encode(task)
         key = _next_key(tx)
         slots = task.required_slots or 1
         results.append(key)
@@ -199,6 +201,14 @@ def _check_carried_out(task: TaskCreate) -> None:
         )
 
 
+def _respell(constraints: TaskConstraints) -> bool:
+    """Give checked durations the one spelling that agents read; whether that changed any."""
+    before = constraints.max_wall_clock_time, constraints.retention_time
+    wall_clock, retention = (None if text is None else spell_duration(text) for text in before)
+    constraints.max_wall_clock_time, constraints.retention_time = wall_clock, retention
+    return (wall_clock, retention) != before
+
+
 def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
@@ -221,6 +231,8 @@ def replace_task(tx: Tx, request: Request) -> Answer:
     body: TaskReplace = request.body
     _, record = _changeable(tx, request, "update")
     check_task_replace(body)
+    if body.constraints is not None:
+        _respell(body.constraints)
     spec = msgspec.json.decode(record.spec, type=TaskCreate, strict=False)
     spec.constraints = body.constraints
     modified_us = max(tx.now_us, record.modified_us + 1)
