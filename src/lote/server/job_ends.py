@@ -184,6 +184,7 @@ def _delete_some(tx: Tx, job: JobState) -> None:
         tx.memory.next_jobs.add(job.key)
         return
     job_rows.delete_job(tx.db, job.key)
+    tx.memory.dirty_counts.discard(job.key)  # they went with it
     clean_directories(tx, job.pool_key, [job.directory])
     forget_job(tx, job)
 

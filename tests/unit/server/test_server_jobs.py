@@ -177,6 +177,15 @@ def test_a_forced_end_does_not_wait_for_nodes(busy):
     busy.check()
 
 
+def test_a_forced_deletion_leaves_nothing(busy):
+    busy.ask("delete_job", job_id="j", query={"force": "true"}, settled=False)
+    assert busy.reader.execute("SELECT * FROM job_count").fetchall() == []
+    busy.check()
+    busy.advance(20)
+    assert [busy.engine.count_running(node["id"]) for node in busy.nodes()] == [0, 0]
+    busy.check()
+
+
 @pytest.mark.parametrize("name", ["terminate_job", "delete_job"])
 def test_an_odd_force_is_refused_and_changes_nothing(busy, name):
     refused = busy.refusal(name, job_id="j", query={"force": "perhaps"})
