@@ -3,8 +3,8 @@ that is not the record's."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,21 +37,24 @@ def moody() -> Moody:
     return Moody()
 
 
-@pytest.fixture
-def owner(tmp_path: Path, moody: Moody) -> Iterator[Owner]:
-    settings, path = Settings(folder=tmp_path), tmp_path / "account.db"
-    owner = Owner(
-        settings,
+def make_owner(folder: Path, load: Callable[[Tx], None]) -> Owner:
+    """An owner of nothing but one number."""
+    return Owner(
+        Settings(folder=folder),
         World(),
-        path,
-        load=moody.load,
+        folder / "account.db",
+        load=load,
         settle=lambda tx: None,
         alarm=lambda tx, due, lost: None,
     )
+
+
+@pytest.fixture
+def owner(tmp_path: Path, moody: Moody) -> Iterator[Owner]:
+    owner = make_owner(tmp_path, moody.load)
     owner.load()
     yield owner
-    with contextlib.closing(owner._db):
-        return
+    owner._db.close()
 
 
 def add(tx: Tx, amount: int) -> int:
@@ -129,3 +132,19 @@ def test_a_call_after_the_commit_that_fails_keeps_nobody_waiting(owner: Owner) -
 
     assert owner.call(careless) == 1
     assert done == [1]
+
+
+def test_a_stop_does_not_wait_for_a_database_that_fails(tmp_path: Path, moody: Moody) -> None:
+    owner = make_owner(tmp_path, moody.load)
+
+    async def fail_and_stop() -> float:
+        owner.start(asyncio.get_running_loop())
+        owner.tell(break_commit)
+        with pytest.raises(Refused):
+            await owner.ask(break_commit)
+        begun_s = World().monotonic()
+        await asyncio.to_thread(owner.stop)
+        return World().monotonic() - begun_s
+
+    assert asyncio.run(fail_and_stop()) < 10
+    assert not owner._thread.is_alive()

@@ -133,7 +133,7 @@ class Owner:
         return done.result()
 
     def stop(self) -> None:
-        """Finish what waits, then end."""
+        """Finish what waits, as far as the database takes it, then end."""
         self._stopping = True
         self._queue.put(None)
         self._thread.join(timeout=30)
@@ -175,6 +175,10 @@ class Owner:
                 self._turn(asks)
             except Exception:
                 log.exception("owner_turn_failed")
+            if self._stopping and self._postponed and self._queue.empty():
+                # Had its last try. Agents keep what they could not tell, nodes are looked at anew.
+                log.error("left_unrecorded", extra={"count": len(self._postponed)})
+                return
 
     def _take(self) -> list[_Ask]:
         asks: list[_Ask] = []
