@@ -319,6 +319,19 @@ def test_a_client_that_leaves_in_the_middle(batch, job, raw: Raw):
     assert batch.get_task_file_properties(job, "t", "wd/big").content_length == 50_000_000
 
 
+def test_files_are_cleaned_up_when_their_time_is_over(batch, raw, job):
+    """The SDK spells a timedelta of zero as P."""
+    short = m.BatchTaskConstraints(retention_time=timedelta(0))
+    add_task(batch, job, "t", shell("echo out"), constraints=short)
+    wait_task(batch, job, "t")
+    path = f"/jobs/{job}/tasks/t/files"
+    until(lambda: raw("GET", f"{path}/stdout.txt").status != 200)
+    for method, rest in (("GET", "/stdout.txt"), ("GET", ""), ("DELETE", "/stdout.txt")):
+        check_error(raw(method, path + rest), 409, "TaskFilesCleanedup")
+    assert raw("HEAD", f"{path}/stdout.txt").status == 409
+    assert batch.get_task(job, "t").constraints.retention_time == timedelta(0)
+
+
 def test_outputs_outlive_their_node(batch, raw):
     pool_id, job_id = fresh("leaving"), fresh("outliving")
     create_pool(batch, pool_id, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,13 +18,14 @@ from lote.server.owner import Owner, Tx
 from lote.server.pages import answer_list, filter_of, id_order, paged
 from lote.server.request import Answer, Request
 from lote.server.streams import Streams, Transfer
-from lote.server.views import task_directory
+from lote.server.views import RETENTION_DEFAULT, task_directory
 from lote.store import nodes as node_rows
-from lote.store.records import PREPARING
+from lote.store.records import COMPLETED, PREPARING, TaskRecord
 from lote.wire.errors import Refused, invalid_query
-from lote.wire.formats import format_http_date, format_timestamp
+from lote.wire.formats import format_http_date, format_timestamp, parse_duration
 from lote.wire.frames import Open
 from lote.wire.odata import evaluate
+from lote.wire.task import TaskConstraints
 
 
 class Place(msgspec.Struct):
@@ -36,6 +37,8 @@ class Place(msgspec.Struct):
     url: str
     kept: Path | None = None
     """Where the server keeps outputs of a node that has gone."""
+    is_expired: bool = False
+    """Whether the node may have removed the directory: its retention time is over."""
 
 
 class _Named(msgspec.Struct):
@@ -57,12 +60,29 @@ def find_task_files(tx: Tx, request: Request) -> Place:
     has_run = record.phase >= PREPARING or record.start_us is not None
     node = tx.memory.nodes.get(record.node_key or 0)
     if node is not None and node.link is not None and has_run:
-        return Place(node.key, node.id, directory, url)
+        expired = _is_expired(record, tx.now_us)
+        return Place(node.key, node.id, directory, url, is_expired=expired)
     kept = tx.memory.kept
     folder = kept.directory(record.node_id, directory) if kept and record.node_id else None
     if folder is None or node is not None:
         raise Refused("TaskFilesUnavailable")
     return Place(0, record.node_id or "", directory, url, folder)
+
+
+class _Constrained(msgspec.Struct):
+    constraints: TaskConstraints | None = None
+
+
+_constrained = msgspec.json.Decoder(_Constrained)
+
+
+def _is_expired(record: TaskRecord, now_us: int) -> bool:
+    if record.phase != COMPLETED or record.end_us is None:
+        return False
+    constraints = _constrained.decode(record.spec).constraints
+    text = constraints.retention_time if constraints else None
+    retention_s = parse_duration(text or RETENTION_DEFAULT)
+    return retention_s is not None and now_us > record.end_us + int(retention_s * 1_000_000)
 
 
 def find_node_files(tx: Tx, request: Request) -> Place:
@@ -89,9 +109,13 @@ class Files(msgspec.Struct):
     streams: Streams
 
 
+Work = Callable[[Files, Request, Place], Awaitable[Answer]]
+
+
 async def list_task_files(files: Files, request: Request) -> Answer:
-    """One page of a task's files. Refuses: TaskNotFound, TaskFilesUnavailable."""
-    return await _list(files, request, await files.owner.ask(find_task_files, request))
+    """One page of a task's files. Refuses: TaskNotFound, TaskFilesUnavailable,
+    TaskFilesCleanedup."""
+    return await _of_task(_list, files, request)
 
 
 async def list_node_files(files: Files, request: Request) -> Answer:
@@ -101,7 +125,7 @@ async def list_node_files(files: Files, request: Request) -> Answer:
 
 async def download_task_file(files: Files, request: Request) -> Answer:
     """The bytes of a task's file. Refuses: FileNotFound, InvalidRange."""
-    return await _download(files, request, await files.owner.ask(find_task_files, request))
+    return await _of_task(_download, files, request)
 
 
 async def download_node_file(files: Files, request: Request) -> Answer:
@@ -111,7 +135,7 @@ async def download_node_file(files: Files, request: Request) -> Answer:
 
 async def get_task_file_properties(files: Files, request: Request) -> Answer:
     """What is known of a task's file. Refuses: FileNotFound."""
-    return await _properties(files, request, await files.owner.ask(find_task_files, request))
+    return await _of_task(_properties, files, request)
 
 
 async def get_node_file_properties(files: Files, request: Request) -> Answer:
@@ -121,12 +145,23 @@ async def get_node_file_properties(files: Files, request: Request) -> Answer:
 
 async def delete_task_file(files: Files, request: Request) -> Answer:
     """Delete a task's file or, with ``recursive``, directory. Refuses: FileNotFound."""
-    return await _delete(files, request, await files.owner.ask(find_task_files, request))
+    return await _of_task(_delete, files, request)
 
 
 async def delete_node_file(files: Files, request: Request) -> Answer:
     """Delete a node's file or, with ``recursive``, directory. Refuses: FileNotFound."""
     return await _delete(files, request, await files.owner.ask(find_node_files, request))
+
+
+async def _of_task(work: Work, files: Files, request: Request) -> Answer:
+    """Refuses what is no longer there because its time is over: TaskFilesCleanedup."""
+    place = await files.owner.ask(find_task_files, request)
+    try:
+        return await work(files, request, place)
+    except Refused as refused:
+        if place.is_expired and refused.code in ("FileNotFound", "PathNotFound"):
+            raise Refused("TaskFilesCleanedup") from None
+        raise
 
 
 # -- how ------------------------------------------------------------------------------------
