@@ -13,8 +13,8 @@ import subprocess
 import pytest
 from harness import Json, Ledger, Lote, lote_service, until
 
-TASKS = 400
-KILLS = 8
+TASKS = 300
+KILLS = 6
 SEEDS = [int(one) for one in os.environ.get("LOTE_CHAOS_SEEDS", "3").split()]
 
 

@@ -117,7 +117,7 @@ def test_ports_and_keys_outlive_a_kill():
 def test_a_first_start_may_be_killed_at_any_moment():
     chance = random.Random(5)
     with lote_service(is_started=False) as lote:
-        for _ in range(6):
+        for _ in range(4):
             process = lote.spawn()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(chance.random() * 0.8)
