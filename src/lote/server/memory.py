@@ -47,7 +47,6 @@ class Placed(msgspec.Struct):
     is_running: bool = False
     start_us: int | None = None
     doom: int = KEEP
-    is_user_requeue: bool = False
 
 
 class NodeState(msgspec.Struct):
@@ -69,7 +68,6 @@ class NodeState(msgspec.Struct):
     deallocation: str | None = None
     replaces: int | None = None
     start_task: str | None = None
-    has_trouble: bool = False
     lost_at: float | None = None
     is_lost: bool = False
     """Its agent has gone for good; it is shown until its replacement has called."""
@@ -175,11 +173,6 @@ class Memory:
     def set_timer(self, due_us: int, kind: str, key: int) -> None:
         """Touch the pool or job of that key at ``due_us``; an early or stale alarm does no harm."""
         heapq.heappush(self.timers, (due_us, kind, key))
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Something changed whose effects have not been followed."""
-        return bool(self.finished or self.touched_jobs or self.dirty_nodes or self.touched_pools)
 
     def jobs_of_pool(self, pool_key: int) -> list[JobState]:
         """The living jobs bound to a pool."""

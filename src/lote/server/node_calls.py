@@ -171,7 +171,6 @@ def take_node_entry(tx: Tx, node: NodeState, entry: StartTaskReport | NodeTroubl
     ]
     text = msgspec.json.encode(errors).decode() if errors else None
     node_rows.save_node(tx.db, node.key, errors=text)
-    node.has_trouble = bool(errors)
     if errors and node.state in ("idle", "running", "starting", "waitingforstarttask"):
         add_event(tx.db, tx.now_us, "node_trouble", node.id, entry.errors[0].code)
         move_node(tx, node, "break")

@@ -73,19 +73,3 @@ def transaction(connection: Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def savepoint(connection: Connection) -> None:
-    """Mark the place to which ``undo`` returns."""
-    connection.execute("SAVEPOINT ask")
-
-
-def keep(connection: Connection) -> None:
-    """Keep what was done since the savepoint (still within the transaction)."""
-    connection.execute("RELEASE ask")
-
-
-def undo(connection: Connection) -> None:
-    """Take back what was done since the savepoint."""
-    connection.execute("ROLLBACK TO ask")
-    connection.execute("RELEASE ask")

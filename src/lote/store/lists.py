@@ -112,13 +112,14 @@ def compile_filter(expr: Expr, names: dict[str, str]) -> Sql:
 
 
 def _joined(word: str, items: tuple[Expr, ...], names: dict[str, str]) -> Sql:
-    texts: list[str] = []
-    values: list[object] = []
-    for item in items:
-        text, more = compile_filter(item, names)
-        texts.append(text)
-        values += more
-    return f"({word.join(texts)})", values
+    """Joined in halves: the database bounds how deep a condition is, and a chain is as deep as it
+    is long."""
+    if len(items) == 1:
+        return compile_filter(items[0], names)
+    middle = len(items) // 2
+    left, values = _joined(word, items[:middle], names)
+    right, more = _joined(word, items[middle:], names)
+    return f"({left}{word}{right})", values + more
 
 
 def _compare(expr: Compare, names: dict[str, str]) -> Sql:

@@ -237,22 +237,6 @@ def delete_some_tasks(db: Connection, job_key: int, limit: int) -> int:
     return len(keys)
 
 
-def list_unfinished_keys(db: Connection, job_key: int) -> list[int]:
-    """Row keys of a job's tasks that are not completed."""
-    rows = db.execute(
-        f"SELECT key FROM task WHERE job_key = ? AND phase <> {COMPLETED} ORDER BY key", (job_key,)
-    )
-    return [row[0] for row in rows]
-
-
-def recent_task_keys(db: Connection, node_key: int) -> list[int]:
-    """Row keys of the tasks the node holds now."""
-    rows = db.execute(
-        "SELECT key FROM task WHERE node_key = ? AND phase IN (2, 3, 4) ORDER BY key", (node_key,)
-    )
-    return [row[0] for row in rows]
-
-
 def block_task(db: Connection, key: int, waiting: int) -> None:
     """A new task waits for this many requirements."""
     db.execute(

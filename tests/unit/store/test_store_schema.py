@@ -1,0 +1,215 @@
+"""Opening and migrating, and that every query on a request path is led by an index."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from importlib import resources
+
+import pytest
+
+from lote.store import database, dependencies, events, jobs, lists, nodes, pools, tasks
+from lote.store.database import MIGRATIONS, SchemaTooNew, open_reader, open_writer
+from lote.wire.filters import FILTERS
+from lote.wire.odata import parse_filter
+
+COLUMNS = "type, name, tbl_name, sql"
+
+
+def shape_of(db):
+    rows = db.execute(f"SELECT {COLUMNS} FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    return {row[:3]: " ".join((row[3] or "").split()) for row in rows}
+
+
+def test_the_schema_after_all_migrations_is_the_one_that_is_written_down(tmp_path):
+    migrated = open_writer(tmp_path / "migrated.db")
+    written = sqlite3.connect(":memory:")
+    written.executescript(resources.files("lote.store").joinpath("schema.sql").read_text())
+    assert shape_of(migrated) == shape_of(written)
+    assert migrated.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+    migrated.close()
+    written.close()
+
+
+def test_opening_again_migrates_nothing(tmp_path):
+    path = tmp_path / "account.db"
+    first = open_writer(path)
+    pools_before = shape_of(first)
+    first.close()
+    again = open_writer(path)
+    assert shape_of(again) == pools_before
+    again.close()
+
+
+def test_a_newer_database_is_refused(tmp_path):
+    path = tmp_path / "account.db"
+    db = open_writer(path)
+    db.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(SchemaTooNew, match="Use a newer one"):
+        open_writer(path)
+
+
+def test_a_migration_that_fails_leaves_the_step_before(tmp_path, monkeypatch):
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "0001.sql").write_text("CREATE TABLE one (key INTEGER);")
+    (folder / "0002.sql").write_text("CREATE TABLE two (key INTEGER); CREATE TABLE one (x);")
+    monkeypatch.setattr(database, "MIGRATIONS", ("0001.sql", "0002.sql"))
+    monkeypatch.setattr(database.resources, "files", lambda name: tmp_path)
+    db = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError):
+        database.migrate(db)
+    db.close()
+    db = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
+    assert [name for _, name, _ in shape_of(db)] == ["one"]
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    (folder / "0002.sql").write_text("CREATE TABLE two (key INTEGER);")
+    database.migrate(db)
+    assert sorted(name for _, name, _ in shape_of(db)) == ["one", "two"]
+    db.close()
+
+
+def test_commits_are_durable(tmp_path):
+    db = open_writer(tmp_path / "account.db")
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    db.close()
+
+
+def test_readers_see_what_is_committed_and_change_nothing(tmp_path):
+    path = tmp_path / "account.db"
+    writer, reader = open_writer(path), open_reader(path)
+    writer.execute("BEGIN IMMEDIATE")
+    tasks.reserve_task_keys(writer)
+    assert reader.execute("SELECT count(*) FROM fact").fetchone() == (0,)
+    writer.execute("COMMIT")
+    assert reader.execute("SELECT count(*) FROM fact").fetchone() == (1,)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM fact")
+    reader.close()
+    writer.close()
+
+
+# -- plans ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    connection = open_writer(tmp_path_factory.mktemp("plans") / "account.db")
+    yield connection
+    connection.close()
+
+
+def plans_of(db, act):
+    """The query plan of each statement that ``act`` makes, in one text a statement."""
+    texts = []
+    db.set_trace_callback(texts.append)
+    act(db)
+    db.set_trace_callback(None)
+    plans = []
+    for text in texts:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE)", text):
+            steps = db.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()
+            plans.append("; ".join(step[3] for step in steps))
+    return plans
+
+
+BY_TASK_ID = "task USING INDEX task_by_id (job_key=? AND id=?)"
+OF_JOB = "INDEX task_by_id (job_key=?"
+BY_KEY = "task USING INTEGER PRIMARY KEY (rowid=?)"
+BEGINNING = lists.Page(None, 10)
+BEHIND = lists.Page("m", 10)
+
+SORTED = ("placed", "nodes of a pool")  # once a start; few
+
+
+def satisfy_and_forget(db, task_id):
+    dependencies.satisfy(db, 1, 3, task_id)
+    dependencies.forget_parent(db, 1, 3, task_id)
+
+
+LED_BY = {
+    "task by id": (lambda db: tasks.get_task(db, 1, "t"), BY_TASK_ID),
+    "task by key": (lambda db: tasks.get_task_by_key(db, 1), BY_KEY),
+    "tasks by key": (lambda db: tasks.get_tasks_by_key(db, [1, 2]), BY_KEY),
+    "ready window": (
+        lambda db: tasks.list_ready_tasks(db, 1, 5, 10),
+        "task USING INDEX task_ready (job_key=? AND key>?)",
+    ),
+    "ready rows": (lambda db: tasks.get_ready_rows(db, [1, 2]), BY_KEY),
+    "placed": (lambda db: tasks.list_placed_tasks(db), "task USING INDEX task_placed"),
+    "place": (lambda db: tasks.place_tasks(db, [(1, 1)]), BY_KEY),
+    "start": (lambda db: tasks.start_tasks(db, [(1, 1, 1, 1)]), BY_KEY),
+    "end": (lambda db: tasks.end_tasks(db, [(*(None,) * 11, 1)]), BY_KEY),
+    "requeue": (lambda db: tasks.requeue_tasks(db, [(1, 0, 0, None, 1)]), BY_KEY),
+    "unplace": (lambda db: tasks.unplace_tasks(db, [1]), BY_KEY),
+    "some of a job": (lambda db: tasks.delete_some_tasks(db, 1, 5), OF_JOB),
+    "page of tasks": (lambda db: lists.list_tasks(db, 1, BEGINNING), OF_JOB),
+    "next page of tasks": (
+        lambda db: lists.list_tasks(db, 1, BEHIND),
+        "task USING INDEX task_by_id (job_key=? AND id>?)",
+    ),
+    "next page of pools": (lambda db: lists.list_pools(db, BEHIND), "pool USING INDEX"),
+    "next page of jobs": (lambda db: lists.list_jobs(db, BEHIND), "job USING INDEX"),
+    "pool": (lambda db: pools.get_pool(db, "p"), "pool USING INDEX"),
+    "node": (lambda db: nodes.get_node(db, "p", "n"), "node USING INDEX"),
+    "nodes of a pool": (
+        lambda db: nodes.list_pool_nodes(db, 1),
+        "node USING INDEX node_of_pool (pool_key=?)",
+    ),
+    "job": (lambda db: jobs.get_job(db, "j"), "job USING INDEX"),
+    "counts": (lambda db: jobs.get_job_count(db, 1), "job_count USING INTEGER PRIMARY KEY"),
+    "is a parent done": (
+        lambda db: dependencies.add_dependencies(db, 1, 9, ["a"], []),
+        BY_TASK_ID,
+    ),
+    "open numbers": (
+        lambda db: dependencies.add_dependencies(db, 1, 8, [], [(1, 2)]),
+        "satisfied_number USING PRIMARY KEY (job_key=? AND number>? AND number<?)",
+    ),
+    "satisfy": (
+        lambda db: dependencies.satisfy(db, 1, 3, "77"),
+        "dependency_range USING INDEX dependency_range_of_job (job_key=? AND first<?)",
+    ),
+    "forget a number": (lambda db: satisfy_and_forget(db, "78"), BY_TASK_ID),
+    "events": (lambda db: events.list_events(db, 5), "event"),
+}
+
+
+@pytest.mark.parametrize("name", LED_BY)
+def test_hot_queries_are_led_by_an_index(db, name):
+    act, wanted = LED_BY[name]
+    plans = plans_of(db, act)
+    assert any(wanted in plan for plan in plans), plans
+    for plan in plans:
+        assert "TEMP B-TREE" not in plan or name in SORTED, plan
+        steps = [step for step in plan.split("; ") if step.startswith("SCAN")]
+        assert all("USING" in step for step in steps) or name == "events", plan
+
+
+VALUES = {"string": "'a'", "int": "1", "bool": "true", "time": "datetime'2025-01-01T00:00:00Z'"}
+EVERY_FILTER = [
+    (noun, name, op)
+    for noun in ("pools", "jobs", "tasks")
+    for name, rule in FILTERS[noun].items()
+    for op in sorted(rule.ops)
+]
+
+
+@pytest.mark.parametrize(("noun", "name", "op"), EVERY_FILTER)
+def test_every_filter_walks_in_the_order_of_ids(db, noun, name, op):
+    """So that a page costs what it reads, and never a sort of all that there is."""
+    value = VALUES[FILTERS[noun][name].kind]
+    text = f"startswith({name},{value})" if op == "startswith" else f"{name} {op} {value}"
+    page = lists.Page("m", 10, parse_filter(text, FILTERS[noun]))
+    listing = {
+        "pools": lambda db: lists.list_pools(db, page),
+        "jobs": lambda db: lists.list_jobs(db, page),
+        "tasks": lambda db: lists.list_tasks(db, 1, page),
+    }[noun]
+    (plan,) = plans_of(db, listing)
+    assert "SCAN" not in plan
+    assert "USING INDEX" in plan
+    if name != "executionInfo/poolId" and (name, op) != ("id", "eq"):  # found at once, then sorted
+        assert "TEMP B-TREE" not in plan
