@@ -335,8 +335,10 @@ def test_wall_clock_from_creation(batch, pool):
     assert (task.state, task.execution_info.failure_info.code) == ("completed", "TaskEnded")
 
 
-def test_deleting_is_seen_before_the_answer(raw, batch, job):
+def test_deleting_is_seen_before_the_answer(raw, batch, pool):
     """Pollers look at once: a job that still says active would look deleted already."""
+    job = fresh("deleted")
+    raw("POST", "/jobs", {"id": job, "poolInfo": {"poolId": pool}})
     add_task(batch, job, "runs", "/bin/sleep 60")
     until(lambda: batch.get_task(job, "runs").state == "running")
     for number in range(15):

@@ -13,7 +13,7 @@ from .test_jobs import FULL as FULL_JOB
 from .test_pools import FULL as FULL_POOL
 from .test_tasks import FULL as FULL_TASK
 
-MUTATIONS = 150  # of each body; tens of thousands were run once
+MUTATIONS = 80  # of each body; tens of thousands were run once
 SEED = 7
 ODD: tuple[object, ...] = (
     None,

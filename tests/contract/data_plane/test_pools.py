@@ -114,7 +114,9 @@ def test_all_that_was_sent_is_shown_except_secrets(raw):
     expected["userAccounts"] = [{"name": "ann", "elevationLevel": "nonadmin"}]
     assert {name: shown[name] for name in expected} == expected
     assert b"hunter2" not in raw("GET", f"/pools/{pool_id}").body
-    assert b"hunter2" not in raw("GET", "/pools").body
+    listed = raw("GET", f"/pools?$filter=id%20eq%20'{pool_id}'")
+    assert b"hunter2" not in listed.body
+    assert len(listed.json["value"]) == 1
 
 
 def test_sdk_reads_what_it_wrote(batch):

@@ -351,9 +351,9 @@ def _changeable(tx: Tx, request: Request, event: str) -> tuple[JobRecord, TaskRe
     state = STATE_OF_PHASE[record.phase]
     succeeded = record.exit_code == 0 and record.result == 1
     code = task_refusal(state, event, succeeded=succeeded)
-    if code is not None:
-        raise Refused(code)
     if job.state == "deleting":
         raise Refused("JobBeingDeleted")
+    if code is not None:
+        raise Refused(code)
     check_write(request, record.modified_us)
     return job, record
