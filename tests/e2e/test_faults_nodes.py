@@ -125,7 +125,7 @@ def test_a_node_that_hangs_past_its_grace_changes_nothing_any_more(is_late):
         pid = lote.agents()[victim]
         os.kill(pid, signal.SIGSTOP)
         (lote.folder / victim).touch()  # its task ends, but nobody can say so
-        until(lambda: lost(lote, victim), "the node is shown lost")
+        until(lambda: lost(lote, victim), "the node is shown lost", 20.0)
         until(lambda: ledger.runs()["t"] == 2, "the task runs again, elsewhere")
         second = until(lambda: node_of(lote, "t") != victim and node_of(lote, "t"))
         if is_late:
