@@ -154,8 +154,6 @@ def _doom(job: JobState, node: NodeState) -> int:
         return FORGET
     if job.state == "terminating":
         return RERUN  # what ran has completed; this one had not begun
-    if job.state == "terminating":
-        return RERUN  # it had been asked back; what ran was completed when the job was ended
     if job.state == "disabling" and job.disable_option != "wait":
         return REQUEUE
     if node.state == "leavingpool" and node.deallocation in ("requeue", "terminate"):
