@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -95,7 +96,11 @@ class LocalRig:
         return record.pid
 
     def kill_agent(self, node_id: str) -> None:
-        os.kill(self.pid(node_id), signal.SIGKILL)
+        descriptor = os.pidfd_open(self.pid(node_id))
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        dead, _, _ = select.select([descriptor], [], [], 10)  # readable once it has ended
+        os.close(descriptor)
+        assert dead, "a killed agent ends"
 
     def break_channel(self, node_id: str) -> None:
         self.board.channels[node_id].drop()
