@@ -1,4 +1,4 @@
-/* raw_spawn COUNT WORKERS: the reference for agent_spawn.py.
+/* raw_spawn COUNT WORKERS: the reference of all benchmarks.
  *
  * WORKERS processes each start bare /bin/true with posix_spawn and wait for it, one after another,
  * COUNT times in all. No directory, no files, no environment of their own. Prints processes/s. */

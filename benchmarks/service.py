@@ -1,25 +1,33 @@
-"""A service to measure (nodes on a tmpfs, database on disk), and the reference beside it."""
+"""A service to measure: nodes on a tmpfs, database on disk, started and stopped at will."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lote.cli.client import Account, BatchClient
 from lote.cli.ready import Ready
-from lote.cli.service import temporary_service
+from lote.cli.service import tail
 from lote.world import World
 
-REFERENCE_COUNT = 6000
-WORLD = World()
+READY_WITHIN_S = 60.0
+STOPPED_WITHIN_S = 60.0
+WITHIN_S = 120.0
+POLL_S = 0.001
+VM_SIZE = "standard_d2_v2"  # 2 cores, as the machines have that figures are given for
+VM_SIZE_LARGE = "standard_d4s_v3"  # takes the 16 slots that a node of 2 cores may not have
+SLOTS_MAX = 8  # of VM_SIZE: four a core
 POOL = {
-    "vmSize": "standard_d2_v2",
     "virtualMachineConfiguration": {
         "imageReference": {
             "publisher": "canonical",
@@ -31,34 +39,130 @@ POOL = {
 }
 
 
+class Server:
+    """`lote serve` on one folder; may be stopped, killed and started again."""
+
+    def __init__(self, folder: Path, nodes: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.database = folder / "account.db"
+        self._nodes = nodes
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self.ready: Ready
+        self.ready_s = 0.0
+        """From the start of the process until it said that every listener answers."""
+        self.started_at = 0.0
+        """When the process was started, on the wall clock."""
+
+    def start(self, flags: Sequence[str] = ()) -> None:
+        """Start, and wait until it is ready."""
+        ready_file, log = self.folder / "started.json", self.folder / "service.log"
+        ready_file.unlink(missing_ok=True)
+        words = ["serve", "--data", str(self.folder), "--port", "0", "--ready-file"]
+        words += [str(ready_file), "--node-root", str(self._nodes), *flags]
+        self.started_at, began = time.time(), time.monotonic()
+        with log.open("ab") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lote.main", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **self._environment},
+            )
+        self._process = process
+        wait_until(
+            lambda: ready_file.exists() or process.poll() is not None,
+            within_s=READY_WITHIN_S,
+            what="the service to be ready",
+        )
+        self.ready_s = time.monotonic() - began
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with {process.returncode}:\n{tail(log)}")
+        self.ready = msgspec.json.decode(ready_file.read_bytes(), type=Ready)
+
+    @property
+    def pid(self) -> int:
+        """Of the server process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> float:
+        """End it in good order; how long that took, in seconds."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.terminate()
+        try:
+            self._process.wait(STOPPED_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it at once; its agents live on."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def client(self) -> BatchClient:
+        """A lean client, one connection."""
+        batch = self.ready.batch
+        return BatchClient(Account(batch.account, batch.key, batch.endpoint), World())
+
+    def database_bytes(self) -> int:
+        """Size of the database's files."""
+        return sum(path.stat().st_size for path in self.folder.glob("account.db*"))
+
+
 @contextmanager
-def running_service() -> Iterator[tuple[Ready, Path]]:
-    """A fresh service; its ready file and its data folder."""
+def running_server(
+    flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A fresh service; its folders are removed afterwards."""
+    with stopped_server(environment) as server:
+        server.start(flags)
+        yield server
+
+
+@contextmanager
+def stopped_server(environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A service on fresh folders that is yet to be started; stopped afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="lote-bench-"))
     nodes = Path(tempfile.mkdtemp(prefix="lote-nodes-", dir="/dev/shm"))
     nodes.chmod(0o755)
+    server = Server(folder, nodes, environment or {})
     try:
-        with temporary_service(folder, ["--node-root", str(nodes)]) as ready:
-            yield ready, folder
+        yield server
     finally:
+        if server._process is not None and server._process.poll() is None:
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(nodes, ignore_errors=True)
 
 
-def client_of(ready: Ready) -> BatchClient:
-    """A lean client, one connection."""
-    batch = ready.batch
-    return BatchClient(Account(batch.account, batch.key, batch.endpoint), WORLD)
+def wait_until(
+    is_so: Callable[[], bool], *, what: str, within_s: float = WITHIN_S, poll_s: float = POLL_S
+) -> None:
+    """Look again and again until it is so."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {within_s} s for {what}")
+        time.sleep(poll_s)
 
 
 def make_pool(client: BatchClient, pool_id: str, nodes: int, slots: int) -> None:
     """A pool, and wait until all its nodes are idle."""
     body: dict[str, Any] = POOL | {"id": pool_id, "targetDedicatedNodes": nodes}
-    client.call("create_pool", body=body | {"taskSlotsPerNode": slots})
-    while True:
-        found = list(client.each("list_nodes", {"pool_id": pool_id}))
-        if len(found) == nodes and all(node["state"] == "idle" for node in found):
-            return
+    size = VM_SIZE if slots <= SLOTS_MAX else VM_SIZE_LARGE
+    client.call("create_pool", body=body | {"vmSize": size, "taskSlotsPerNode": slots})
+    wait_until(lambda: idle_nodes(client, pool_id) == nodes, what="idle nodes")
+
+
+def idle_nodes(client: BatchClient, pool_id: str) -> int:
+    """How many nodes of a pool are idle."""
+    found = client.each("list_nodes", {"pool_id": pool_id})
+    return sum(node["state"] == "idle" for node in found)
 
 
 def make_job(client: BatchClient, job_id: str, pool_id: str) -> None:
@@ -66,40 +170,19 @@ def make_job(client: BatchClient, job_id: str, pool_id: str) -> None:
     client.call("create_job", body={"id": job_id, "poolInfo": {"poolId": pool_id}})
 
 
-def raw_spawn(workers: int = 2) -> float:
-    """The reference: processes a second of bare /bin/true by two workers in C."""
-    program = Path(tempfile.gettempdir()) / f"lote-raw-spawn-{os.getuid()}"
-    if not program.exists():
-        source = Path(__file__).with_name("raw_spawn.c")
-        subprocess.run(["cc", "-O2", "-o", program, source], check=True)
-    words = [str(program), str(REFERENCE_COUNT), str(workers)]
-    return float(subprocess.run(words, check=True, capture_output=True).stdout)
+def task_counts(client: BatchClient, job_id: str) -> dict[str, int]:
+    """The job's tasks by state."""
+    return dict(client.get("get_job_task_counts", {"job_id": job_id})["taskCounts"])
 
 
-def cpu_s(pids: list[int]) -> float:
-    """Processor time of these processes, without their children, in seconds."""
-    total_ns = 0
-    for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            total_ns += int((thread / "schedstat").read_text().split()[0])
-    return total_ns / 1e9
-
-
-def own_processes(server_pid: int) -> dict[str, list[int]]:
-    """Pids of the server, its storage process, and of agents with their spawners."""
-    found: dict[str, list[int]] = {"server": [server_pid], "storage": [], "agents": []}
-    for child in children_of(server_pid):
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        if b"lote.storage" in words:
-            found["storage"].append(child)
-        elif b"lote.agent" in words:
-            found["agents"] += [child, *children_of(child)]
-    return found
-
-
-def children_of(pid: int) -> list[int]:
-    """Pids of the direct children of a process."""
-    found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (thread / "children").read_text().split())
-    return found
+def wait_completed(client: BatchClient, job_id: str, tasks: int, *, within_s: float) -> None:
+    """Wait until so many tasks of the job have completed, all of them with success."""
+    wait_until(
+        lambda: task_counts(client, job_id)["completed"] >= tasks,
+        what=f"{tasks} tasks to complete",
+        within_s=within_s,
+        poll_s=0.01,
+    )
+    counts = task_counts(client, job_id)
+    if counts["failed"]:
+        raise RuntimeError(f"{counts['failed']} of {tasks} tasks failed")
