@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import logging
 import queue
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -55,6 +56,7 @@ JSON_TYPE = b"application/json;odata=minimalmetadata"
 PAGE_SIZE_MAX = 1000  # REST: maxresults
 ALIASES = frozenset({"127", "localhost", "0"})  # what clients make of the host of a URL
 READERS = 2
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 
 Headers = list[tuple[bytes, bytes]]
 _MODULES: tuple[ModuleType, ...] = (
@@ -327,7 +329,7 @@ def check_query(query: Mapping[str, str], operation: Operation) -> None:
     text = query.get("maxresults")
     if text is None or "maxresults" not in operation.query:
         return
-    if not text.isascii() or not text.lstrip("-").isdigit() or len(text) > 9:
+    if not _WHOLE_NUMBER.fullmatch(text):
         raise invalid_query("maxresults", text[:32], "The value must be a whole number.")
     if not 1 <= int(text) <= PAGE_SIZE_MAX:
         raise Refused(

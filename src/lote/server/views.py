@@ -37,7 +37,8 @@ DEFAULT_IDENTITY: Shown = {"autoUser": {"scope": "pool", "elevationLevel": "nona
 RETENTION_DEFAULT = "P7D"  # REST: task constraints
 
 _SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
-_MAY_HOLD_SECRETS = re.compile(rb"sig=|password", re.IGNORECASE)
+# Escapes too: some clients write "=" as \u003d.
+_MAY_HOLD_SECRETS = re.compile(rb"sig=|password|\\u", re.IGNORECASE)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 

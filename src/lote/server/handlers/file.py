@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class _Named(msgspec.Struct):
 
 
 _lines = msgspec.json.Decoder(Listed)
+_OFFSET = re.compile("[0-9]{1,18}")  # what a size in bytes may be
 
 
 # -- where ----------------------------------------------------------------------------------
@@ -267,8 +269,8 @@ def parse_range(text: str | None) -> tuple[int, int | None] | None:
         return None
     unit, _, span = text.strip().partition("=")
     first, dash, last = span.partition("-")
-    is_right = unit.lower() == "bytes" and dash and first.isdigit() and (not last or last.isdigit())
-    if not is_right:
+    is_right = unit.lower() == "bytes" and dash and _OFFSET.fullmatch(first)
+    if not is_right or (last and not _OFFSET.fullmatch(last)):
         raise Refused(
             "InvalidHeaderValue", values=[("HeaderName", "ocp-range"), ("HeaderValue", text[:64])]
         )
