@@ -35,7 +35,9 @@ def place_ready_tasks(tx: Tx) -> None:
                 memory.view.apply(plan)  # an empty plan may still choose a node to keep free
             wanting = {*plan.starved, *_stuck_jobs(tx, plan)}
             refilled = [refill(tx, job_key) for job_key in sorted(wanting)]
-            if not any(refilled) and len(plan.assignments) < PLAN_MAX:
+            # A starved plan has stopped early, even if no more tasks were found for that job.
+            is_whole = not plan.starved and len(plan.assignments) < PLAN_MAX
+            if is_whole and not any(refilled):
                 break
 
 

@@ -520,6 +520,19 @@ def test_a_slot_that_falls_free_elsewhere_takes_over_a_backlog(bench):
     bench.check()
 
 
+def test_a_job_that_has_run_dry_holds_up_no_other(make_bench):
+    bench = make_bench(window_tasks=3)
+    bench.add_pool(nodes=0, slots=2)
+    bench.add_job("high", priority=100, maxParallelTasks=2)
+    bench.add_job("low")
+    bench.add_tasks(6, "high", seconds=0)
+    bench.add_tasks(1, "low", seconds=0)
+    bench.ask("resize_pool", {"targetDedicatedNodes": 1}, pool_id="p")
+    bench.advance(1)
+    assert (bench.counts("high")["active"], bench.counts("low")["active"]) == (0, 0)
+    bench.check()
+
+
 def test_large_tasks_do_not_hide_what_lies_beyond_the_window(make_bench):
     """Tasks too large for any node fill the window; those behind them run all the same."""
     bench = make_bench(window_tasks=5)
