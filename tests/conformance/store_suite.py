@@ -246,9 +246,9 @@ class StoreSuite:
         assert tasks.place_tasks(db, [(node, 1)]) == 0  # it is not ready any more
         (placed,) = tasks.list_placed_tasks(db)
         assert (placed.key, placed.node_key, placed.phase, placed.run) == (1, node, PLACED, 1)
-        tasks.start_tasks(db, [(NOW_US, NOW_US, 1, 99)])  # another run: nothing
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, 1, 99)])  # another run: nothing
         assert phase_of(db, "t") == PLACED
-        tasks.start_tasks(db, [(NOW_US, NOW_US, 1, 1)])
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, 1, 1)])
         assert phase_of(db, "t") == RUNNING
         tasks.end_tasks(db, [an_end(1)])
         found = tasks.get_task_by_key(db, 1)
@@ -265,7 +265,7 @@ class StoreSuite:
         assert found is not None
         assert (found.phase, found.node_key, found.run) == (READY, None, 1)
         tasks.place_tasks(db, [(node, 1)])
-        tasks.start_tasks(db, [(NOW_US, NOW_US, 1, 2)])
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, 1, 2)])
         tasks.unplace_tasks(db, [1])  # too late
         assert phase_of(db, "t") == RUNNING
         tasks.requeue_tasks(db, [(NOW_US + 5, 1, 0, NOW_US + 5, 1)])
@@ -302,7 +302,7 @@ class StoreSuite:
     ) -> None:
         tasks.add_tasks(db, [a_task(1, "a"), a_task(2, "b", slots=3), a_task(3, "c")])
         tasks.place_tasks(db, [(node, key) for key in (1, 2, 3)])
-        tasks.start_tasks(db, [(NOW_US, NOW_US, 3, 1)])
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, 3, 1)])
         assert [row.key for row in tasks.list_placed_tasks(db)] == [3, 2, 1]
 
     def test_specs_and_dates_change(self, db: Connection, job: int) -> None:
@@ -453,7 +453,7 @@ class StoreSuite:
         first = tasks.reserve_task_keys(db)
         tasks.add_tasks(db, [a_task(first, "t"), a_task(first + 1, "u")])
         tasks.place_tasks(db, [(node, first)])
-        tasks.start_tasks(db, [(NOW_US, NOW_US, first, 1)])
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, first, 1)])
         jobs.save_job_counts(db, [(job, JobCount(1, 1, 0, 0, 1, 1, 0, 0))])
         assert check_invariants(db) == []
 
@@ -485,7 +485,7 @@ class StoreSuite:
         tasks.add_tasks(db, [a_task(first, "t", slots=2), a_task(first + 1, "u", slots=2)])
         keys = [first, first + 1]
         tasks.place_tasks(db, [(node, key) for key in keys])
-        tasks.start_tasks(db, [(NOW_US, NOW_US, key, 1) for key in keys])
+        tasks.start_tasks(db, [(NOW_US, NOW_US, 0, None, key, 1) for key in keys])
         jobs.save_job_counts(db, [(job, JobCount(running=2, running_slots=4))])
         assert check_invariants(db) == []
         db.execute(damage)

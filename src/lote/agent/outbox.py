@@ -17,6 +17,7 @@ REPORT_ENTRIES = 64
 REPORT_ENTRIES_MAX = 1024  # in one batch, after a long silence
 
 Run = tuple[int, int]
+Start = tuple[float, int, float | None]  # when, retries so far, when the last of them
 
 
 class Dated(Protocol):
@@ -36,7 +37,7 @@ class Batch:
     __slots__ = ("endings", "others", "seq", "starts")
 
     def __init__(
-        self, seq: int, starts: dict[Run, float], endings: list[Ending], others: list[Urgent]
+        self, seq: int, starts: dict[Run, Start], endings: list[Ending], others: list[Urgent]
     ) -> None:
         self.seq = seq
         self.starts = starts
@@ -57,15 +58,17 @@ class Outbox:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seq = 0
-        self._starts: dict[Run, float] = {}
+        self._starts: dict[Run, Start] = {}
         self._endings: list[Ending] = []
         self._others: list[Urgent] = []
         self._is_urgent = False
         self._sent: Batch | None = None
 
-    def add_start(self, run: Run, start_s: float) -> None:
-        """Work on a run began."""
-        self._starts[run] = start_s
+    def add_start(
+        self, run: Run, start_s: float, retries: int = 0, last_retry_s: float | None = None
+    ) -> None:
+        """Work on a run began, or began again."""
+        self._starts[run] = (start_s, retries, last_retry_s)
 
     def add_ending(self, ending: Ending) -> None:
         """A run is over: an unsent start of it need not be told."""
@@ -141,8 +144,14 @@ class Outbox:
     def _frame(self, batch: Batch) -> Report:
         now_s = self._clock()
         entries: list[Entry] = [
-            Started(key, run, _age_us(now_s, start_s))
-            for (key, run), start_s in batch.starts.items()
+            Started(
+                key,
+                run,
+                _age_us(now_s, start_s),
+                retries,
+                None if last_retry_s is None else _age_us(now_s, last_retry_s),
+            )
+            for (key, run), (start_s, retries, last_retry_s) in batch.starts.items()
         ]
         entries.extend([ending.entry(now_s) for ending in batch.endings])
         entries.extend(

@@ -306,7 +306,7 @@ class Runs:
         if work.start_s is not None:
             return
         work.start_s = start_s
-        self._outbox.add_start(work.name, start_s)
+        self._outbox.add_start(work.name, start_s, work.retries, work.last_retry_s)
         if work.limit_s is not None:
             delay_s = max(0.0, start_s + work.limit_s - self._clock())
             loop = asyncio.get_running_loop()
@@ -330,6 +330,8 @@ class Runs:
         work.attempt += 1
         work.last_retry_s = self._clock()
         work.exit_code = work.failure = None
+        # Told even if each attempt is over before a report goes: the task is at work.
+        self._outbox.add_start(work.name, work.last_retry_s, work.retries, work.last_retry_s)
         self._stop_timer(work)
         work.phase = phases.PAUSING
         if work.retries <= RETRIES_AT_ONCE:

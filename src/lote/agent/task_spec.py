@@ -101,13 +101,14 @@ def decode_task(spec: bytes) -> TaskSpec:
 
 
 def duration_s(text: str) -> float:
-    """Seconds of an ISO 8601 duration, as clients write them (``PT1M``, ``P1DT02H00M03.5S``).
-
-    Raises ValueError on anything else.
-    """
+    """Seconds of a duration (``PT1M``, ``P1DT02H00M03.5S``). Raises ValueError on what is none."""
     found = _DURATION.fullmatch(text)
     if found is None or text.endswith(("P", "T")):
-        raise ValueError(f"not a duration: {text[:40]}")
+        # Rare spellings; loaded only for them, because an agent should stay small.
+        from lote.wire.formats import parse_duration
+
+        seconds_in_all = parse_duration(text)
+        return UNLIMITED_S if seconds_in_all is None else seconds_in_all
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return days * 86400 + hours * 3600 + minutes * 60 + seconds
 

@@ -22,7 +22,7 @@ from lote.server.runs import begin, failure_text, let_go, requeue
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
 from lote.wire.formats import format_timestamp
-from lote.wire.frames import AutoStorage, Hello, Kill, NodeTrouble, Setup, StartTaskReport
+from lote.wire.frames import AutoStorage, Hello, Kill, NodeTrouble, Revoke, Setup, StartTaskReport
 
 # How a node whose agent has ended comes back to ``starting`` (or stays where it was).
 _TO_RESTART: dict[str, tuple[str, ...]] = {"creating": (), "starting": ()}
@@ -76,9 +76,7 @@ def connect_node(
         confirmed=confirmed,
     )
     tx.send(node.key, setup)
-    for one in node.placed.values():
-        if one.doom != KEEP:
-            tx.send(node.key, Kill([(one.key, one.run)]))
+    _repeat_orders(tx, node, hello)
     if node.state == "leavingpool":
         apply_deallocation(tx, node)
     elif node.state != "offline":
@@ -118,6 +116,18 @@ def _take_inventory(tx: Tx, node: NodeState, hello: Hello) -> list[tuple[int, in
         if key in begun:
             begin(tx, node.placed[key])
     return confirmed
+
+
+def _repeat_orders(tx: Tx, node: NodeState, hello: Hello) -> None:
+    """Kill and ask back once more what the node may not have heard of."""
+    waiting = {(one.key, one.run) for one in hello.held if one.phase == 0}
+    for one in node.placed.values():
+        name = (one.key, one.run)
+        job = tx.memory.jobs.get(one.job_key)
+        if one.doom != KEEP:
+            tx.send(node.key, Kill([name]))
+        elif name in waiting and job is not None and job.state != "active":
+            tx.send(node.key, Revoke([name]))
 
 
 def disconnect_node(tx: Tx, node_key: int, link: Link) -> None:

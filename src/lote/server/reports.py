@@ -15,10 +15,11 @@ from lote.wire.frames import Ack, Confirm, Ended, Failure, Report, Returned, Sta
 class _Batch:
     """What one report changes in rows, gathered so that each statement runs once."""
 
-    __slots__ = ("ends", "finished", "starts", "succeeded")
+    __slots__ = ("ends", "finished", "retries", "starts", "succeeded")
 
     def __init__(self) -> None:
-        self.starts: list[tuple[int, int, int, int]] = []
+        self.starts: list[tuple[int | None, ...]] = []
+        self.retries: list[tuple[int | None, ...]] = []
         self.ends: list[tuple[object, ...]] = []
         self.finished: list[tuple[int, int, int | None, Failure | None]] = []
         self.succeeded = 0
@@ -49,6 +50,8 @@ def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
             take_node_entry(tx, node, entry)
     if batch.starts:
         task_rows.start_tasks(tx.db, batch.starts)
+    if batch.retries:
+        task_rows.retry_tasks(tx.db, batch.retries)
     if batch.ends:
         task_rows.end_tasks(tx.db, batch.ends)
         count_node_tasks(tx.db, [(len(batch.ends), batch.succeeded, node_key)])
@@ -58,13 +61,19 @@ def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
 
 
 def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started, batch: _Batch) -> None:
-    if placed.doom == FORGET or placed.is_running:
+    if placed.doom == FORGET:
         return
     start_us = tx.now_us - entry.age_us
+    age_us = entry.last_retry_age_us
+    retry_us = None if age_us is None else tx.now_us - age_us
+    if placed.is_running:
+        placed.start_us = start_us
+        batch.retries.append((start_us, entry.retries, retry_us, placed.key, placed.run))
+        return
     begin(tx, placed)
     placed.is_running = True
     placed.start_us = start_us
-    batch.starts.append((start_us, start_us, placed.key, placed.run))
+    batch.starts.append((start_us, start_us, entry.retries, retry_us, placed.key, placed.run))
     job = tx.memory.jobs.get(placed.job_key)
     if job is not None:
         counts = job.counts

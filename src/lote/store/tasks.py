@@ -77,7 +77,12 @@ _PLACE = (
 )
 _START = (
     f"UPDATE task SET phase = {RUNNING}, previous_phase = {PLACED}, previous_us = state_us,"
-    f" state_us = ?, start_us = ? WHERE key = ? AND run = ? AND phase = {PLACED}"
+    " state_us = ?, start_us = ?, retries = max(retries, ?),"
+    f" last_retry_us = coalesce(?, last_retry_us) WHERE key = ? AND run = ? AND phase = {PLACED}"
+)
+_RETRY = (
+    "UPDATE task SET start_us = ?, retries = ?, last_retry_us = ?"
+    f" WHERE key = ? AND run = ? AND phase = {RUNNING}"
 )
 _END = (
     f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?, previous_us = ?, state_us = ?,"
@@ -169,9 +174,14 @@ def place_tasks(db: Connection, placements: Sequence[tuple[int, int]]) -> int:
     return db.executemany(_PLACE, placements).rowcount
 
 
-def start_tasks(db: Connection, starts: Iterable[tuple[int, int, int, int]]) -> None:
-    """(state_us, start_us, key, run) of runs whose work began."""
+def start_tasks(db: Connection, starts: Iterable[tuple[int | None, ...]]) -> None:
+    """(state_us, start_us, retries, last_retry_us or None, key, run) of runs whose work began."""
     db.executemany(_START, starts)
+
+
+def retry_tasks(db: Connection, retries: Iterable[tuple[int | None, ...]]) -> None:
+    """(start_us, retries, last_retry_us, key, run) of runs that began once more."""
+    db.executemany(_RETRY, retries)
 
 
 def end_tasks(db: Connection, ends: Iterable[tuple[object, ...]]) -> None:

@@ -65,11 +65,16 @@ class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Started(_Frame, tag="s", frozen=True):
-    """Work on a run began (its inputs are downloaded inside it)."""
+    """Work on a run began (its inputs are downloaded inside it), or began again as a retry.
+
+    ``retries`` counts the task's retries in all, those of earlier runs included.
+    """
 
     key: int
     run: int
     age_us: int
+    retries: int = 0
+    last_retry_age_us: int | None = None
 
 
 class Ended(_Frame, tag="e", frozen=True):

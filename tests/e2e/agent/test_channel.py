@@ -90,7 +90,7 @@ def test_a_restarted_agent_reports_what_the_server_never_heard(node):
         agent.start()
         [ended] = await channel.ended(*names)
         assert ended.exit_code == 3
-        assert ended.end_age_us > 100_000  # it ended in another life
+        assert ended.end_age_us > 30_000  # it ended in another life; a start takes longer
         assert [(one.key, one.run, one.phase) for one in channel.hellos[1].held] == [(*names[0], 2)]
 
     node.drive(scenario)

@@ -23,13 +23,14 @@ from lote.agent.task_spec import (
     [
         ("PT0S", 0), ("PT15M", 900), ("PT15M00S", 900), ("P1DT02H00M03.5S", 93603.5),
         ("P7D", 604800), ("PT01H00M00S", 3600), ("PT0.25S", 0.25), ("PT90S", 90),
+        ("P", 0), ("PT", 0), ("P1Y", 31536000), ("P2W", 1209600), ("1.00:00:00", 86400),
     ],
 )  # fmt: skip
 def test_durations(text, seconds):
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "P", "PT", "P1DT", "15M", "PT-1S", "1.00:00:00", "P1Y"])
+@pytest.mark.parametrize("text", ["", "15M", "PT-1S", "P1S", "1 day"])
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="not a duration"):
         duration_s(text)
