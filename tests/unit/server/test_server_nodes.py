@@ -7,9 +7,10 @@ import pytest
 
 from lote.engines.script import NodeFate, Outcome, Script
 from lote.server.node_calls import admit_node, take_node_entry
+from lote.server.reports import apply_report
 from lote.server.runs import RERUNS_MAX
 from lote.store.events import list_events
-from lote.wire.frames import Failure, NodeTrouble
+from lote.wire.frames import Ack, Confirm, Ended, Failure, NodeTrouble, Report, Started
 
 START = {"commandLine": "sleep 20", "waitForSuccess": True}
 FAILING = START | {"commandLine": "sleep 20; exit 3"}
@@ -127,6 +128,9 @@ def test_a_dead_node_is_shown_until_its_replacement_has_called(make_bench):
     assert first["errors"][0]["errorDetails"] == [{"name": "Message", "value": "power cut"}]
     assert bench.pool()["currentDedicatedNodes"] == 1
     assert bench.task_states() == {"t": "active"}
+    bench.check()
+    bench.restart()
+    assert [node["state"] for node in bench.nodes()] == ["unusable", "creating"]
     bench.check()
     bench.advance(31)
     assert [node["id"] for node in bench.nodes()] == [second["id"]]
@@ -280,6 +284,40 @@ def test_a_late_report_of_an_old_run_changes_nothing(bench):
     bench.advance(100)
     assert bench.counts()["succeeded"] == 1
     bench.check()
+
+
+class Recorder:
+    """A connection that remembers what was sent on it."""
+
+    def __init__(self):
+        self.frames = []
+
+    def deliver(self, frames):
+        self.frames += frames
+
+    def close(self):
+        self.frames.append("closed")
+
+
+def test_reports_of_other_runs_and_of_old_connections_are_refused(bench):
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=100)
+    memory = bench.owner.memory
+    (run,) = memory.placed.values()
+    link = Recorder()
+    stale = [Ended(run.key, run.run + 1, 0, 0, 0), Started(99, 1, 0), Confirm(run.key, 0)]
+    bench.owner.call(apply_report, run.node_key, link, Report(1, stale))
+    assert link.frames == []  # not the connection that the node has now
+    memory.links[run.node_key] = link
+    bench.owner.call(apply_report, run.node_key, link, Report(2, stale))
+    assert link.frames == [Ack(2, [(run.key, run.run + 1), (99, 1), (run.key, 0)])]
+    assert bench.running() == ["t"]
+    bench.owner.call(apply_report, run.node_key, link, Report(3, [Confirm(run.key, run.run)]))
+    assert link.frames[1] == Ack(3, [])
+    bench.ask("terminate_task", job_id="j", task_id="t", settled=False)
+    bench.owner.call(apply_report, run.node_key, link, Report(4, [Confirm(run.key, run.run)]))
+    assert link.frames[-1] == Ack(4, [(run.key, run.run)])
 
 
 def test_troubles_keep_tasks_away_until_they_are_over(bench):

@@ -92,11 +92,12 @@ def test_every_task_ends_once_over_restarts_and_lost_nodes(make_bench, step_s):
 @pytest.mark.parametrize("option", ["requeue", "terminate", "wait"])
 @pytest.mark.parametrize("resume", ["before", "after"])
 def test_a_disabling_goes_on_after_a_restart(make_bench, option, resume):
-    bench, _, ends, ids = begin(make_bench)
+    bench, work, ends, ids = begin(make_bench)
     bench.advance(0.01)
     for node in bench.nodes():
         bench.engine.cut(node["id"])
     bench.settle()
+    begun = work.begun.total()
     bench.ask("disable_job", {"disableTasks": option}, job_id="j", settled=False)
     bench.restart(resume=resume)
     ends.watch(bench)
@@ -104,6 +105,7 @@ def test_a_disabling_goes_on_after_a_restart(make_bench, option, resume):
     bench.advance(0.1 if option != "wait" else 5)
     assert bench.job()["state"] == "disabled"
     assert bench.counts()["running"] == 0
+    assert work.begun.total() == begun
     bench.check()
     bench.ask("enable_job", job_id="j")
     bench.advance(30)
