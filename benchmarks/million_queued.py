@@ -48,6 +48,7 @@ def filters(total: int) -> dict[str, str]:
     """A filter for each property that tasks can be filtered by: one that matches all of a waiting
     job, one that matches little, one that matches nothing."""
     middle = f"task-{total // 2:06d}"
+    never = "DateTime'2999-01-01T00:00:00Z'"
     shown = {
         "id eq, one matches": f"id eq '{middle}'",
         "id startswith, a hundred match": f"startswith(id, '{middle[:-2]}')",
@@ -55,17 +56,17 @@ def filters(total: int) -> dict[str, str]:
         "state eq active, all match": "state eq 'active'",
         "state ne active, none matches": "state ne 'active'",
         "state eq completed, none matches": "state eq 'completed'",
-        "creationTime gt, none matches": "creationTime gt DateTime'2999-01-01T00:00:00Z'",
-        "creationTime lt, all match": "creationTime lt DateTime'2999-01-01T00:00:00Z'",
-        "lastModified gt, none matches": "lastModified gt DateTime'2999-01-01T00:00:00Z'",
-        "stateTransitionTime gt, none matches": "stateTransitionTime gt DateTime'2999-01-01T00:00:00Z'",
+        "creationTime gt, none matches": f"creationTime gt {never}",
+        "creationTime lt, all match": f"creationTime lt {never}",
+        "lastModified gt, none matches": f"lastModified gt {never}",
+        "stateTransitionTime gt, none matches": f"stateTransitionTime gt {never}",
         "startTime gt, none matches": "executionInfo/startTime gt DateTime'2000-01-01T00:00:00Z'",
         "endTime gt, none matches": "executionInfo/endTime gt DateTime'2000-01-01T00:00:00Z'",
         "exitCode ne 0, all match": "executionInfo/exitCode ne 0",
         "exitCode eq 1, none matches": "executionInfo/exitCode eq 1",
         "result eq failure, none matches": "executionInfo/result eq 'Failure'",
         "state and creationTime, none matches":
-            "state eq 'active' and creationTime gt DateTime'2999-01-01T00:00:00Z'",
+            f"state eq 'active' and creationTime gt {never}",
     }  # fmt: skip
     named = {name for name in FILTERS["tasks"] if any(name in text for text in shown.values())}
     missing = set(FILTERS["tasks"]) - named - {"lastModifiedTime"}
