@@ -197,6 +197,8 @@ class Owner:
 
     def _idle_s(self) -> float:
         memory = self.memory
+        if self._stopping:
+            return 0.0  # the word to look may have been taken with the group before
         if memory.touched_jobs:
             return 0.0
         idle_s = CHECK_S

@@ -295,7 +295,7 @@ class ServerMachine(RuleBasedStateMachine):
 
 TestServerMachine = ServerMachine.TestCase
 TestServerMachine.settings = settings(
-    max_examples=60,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
