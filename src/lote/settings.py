@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Up to this size stdout and stderr of a task outlive its node."""
     kept_bytes: int = 1 << 30
     """Beyond this size in all, the kept outputs of the nodes that went first are removed."""
+    local_nodes_max: int = 64
+    """Nodes of all local pools together; beyond it a resize ends with AccountCoreQuotaReached."""
     local_cores: int | None = None
     """Cores a local node says it has when its vmSize does not tell; default: the machine's."""
 
@@ -97,5 +99,6 @@ ENVIRONMENT = {
     "storage_key": "LOTE_STORAGE_KEY",
     "storage_connection_string": "LOTE_STORAGE_CONNECTION_STRING",
     "node_grace_s": "LOTE_NODE_GRACE_S",
+    "local_nodes_max": "LOTE_LOCAL_NODES_MAX",
 }
 """Settings that an environment variable can give."""

@@ -7,6 +7,7 @@ called whenever the pool or one of its nodes changed, and when a time-out is due
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import msgspec
 
@@ -76,12 +77,13 @@ def _settle_kind(
     lost = [node for node in nodes if node.is_lost and not node.is_going]
     replaced = {node.replaces for node in staying}
     missing = target - len(staying)
-    if (
-        pool.order_failures >= ORDER_FAILURES_MAX
-    ):  # agents that die before they call would be ordered for ever
-        missing = min(missing, 0)
+    if pool.order_failures >= ORDER_FAILURES_MAX:
+        missing = min(missing, 0)  # agents that die before they call would be ordered for ever
+    beyond = max(0, missing - _room(tx, pool))
     if pool.allocation_state == "resizing":
-        for _ in range(missing):
+        if beyond:
+            pool.quota_errors.add(is_dedicated)
+        for _ in range(missing - beyond):
             _order(tx, pool, is_dedicated, None)
         if missing < 0:
             record = pool_rows.get_pool_by_key(tx.db, pool.key)
@@ -92,7 +94,7 @@ def _settle_kind(
         if node.key in replaced:
             continue
         if missing > 0 and pool.allocation_state == "steady":
-            _order(tx, pool, is_dedicated, node.key)
+            _order(tx, pool, is_dedicated, node.key)  # takes the place of the lost one
             missing -= 1
         else:
             remove_node(tx, node)
@@ -100,7 +102,16 @@ def _settle_kind(
     is_coming = any(node.state == "creating" for node in staying)
     if pool.allocation_state == "stopping":
         return not is_leaving and not is_coming
-    return missing == 0 and not is_leaving and not is_coming
+    return missing == beyond and not is_leaving and not is_coming
+
+
+def _room(tx: Tx, pool: PoolState) -> int:
+    """How many nodes the engine may still be asked for: one machine has only so much."""
+    if pool.engine != "local":
+        return sys.maxsize
+    pools = tx.memory.pools
+    local = sum(pools[node.pool_key].engine == "local" for node in tx.memory.nodes.values())
+    return max(0, tx.settings.local_nodes_max - local)
 
 
 def _removal_rank(tx: Tx, node: NodeState) -> tuple[int, int, int]:
@@ -117,6 +128,11 @@ def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:
 def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> None:
     if pool.allocation_state == "stopping":
         errors.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
+    for is_dedicated in sorted(pool.quota_errors, reverse=True):
+        code = "AccountCoreQuotaReached" if is_dedicated else "AccountLowPriorityCoreQuotaReached"
+        text = f"This machine has at most {tx.settings.local_nodes_max} local nodes in all."
+        errors.append({"code": code, "message": text})
+    pool.quota_errors.clear()
     set_allocation(tx, pool, "steady", errors=errors)
 
 

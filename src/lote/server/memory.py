@@ -110,6 +110,8 @@ class PoolState(msgspec.Struct):
     waits_for_start_task: bool
     nodes: set[int] = msgspec.field(default_factory=set)
     order_failures: int = 0
+    quota_errors: set[bool] = msgspec.field(default_factory=set)
+    """Kinds of nodes (dedicated or not) that the present resize could not have all of."""
 
 
 class Desk(Protocol):

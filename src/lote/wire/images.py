@@ -1,6 +1,6 @@
 """The images a pool may name and the node agents that go with them.
 
-To a pool of local nodes an image is a label: it is checked and shown, and the nodes are what the
+To a pool of local nodes an image is a label: it is shown again, and the nodes are what the
 machine is. Samples of every client look one of these up before they create a pool.
 """
 

@@ -6,7 +6,18 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
-from .conftest import add_task, create_pool, fresh, shell, until, wait_steady, wait_task
+from lote.cli.service import temporary_service
+
+from .conftest import (
+    add_task,
+    create_pool,
+    fresh,
+    new_client,
+    shell,
+    until,
+    wait_steady,
+    wait_task,
+)
 from .raw_http import check_error
 from .success import check_headers
 
@@ -224,3 +235,17 @@ def test_a_resize_within_a_resize_is_refused(batch, sized, gate):
     gate.open()
     poller.result()
     batch.begin_delete_job(job_id, **QUICK).result()
+
+
+def test_a_local_pool_has_as_many_nodes_as_the_machine_may(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOTE_LOCAL_NODES_MAX", "2")
+    with temporary_service(tmp_path) as ready:
+        batch = new_client(ready)
+        create_pool(batch, "small", 3)
+        pool = until(lambda: (p := batch.get_pool("small")).allocation_state == "steady" and p)
+        assert (pool.current_dedicated_nodes, pool.target_dedicated_nodes) == (2, 3)
+        assert [error.code for error in pool.resize_errors] == ["AccountCoreQuotaReached"]
+        options = m.BatchPoolResizeOptions(target_dedicated_nodes=1)
+        batch.begin_resize_pool("small", options, **QUICK).result()
+        pool = batch.get_pool("small")
+        assert (pool.current_dedicated_nodes, pool.resize_errors) == (1, None)

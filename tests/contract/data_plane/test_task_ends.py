@@ -106,6 +106,19 @@ def test_retries(batch, job):
     assert info.failure_info is None
 
 
+def test_a_task_that_goes_on_retrying_is_running(batch, job):
+    forever = m.BatchTaskConstraints(max_task_retry_count=-1)
+    add_task(batch, job, "t", "/bin/false", constraints=forever)
+    task = until(lambda: (t := batch.get_task(job, "t")).execution_info.retry_count > 3 and t)
+    assert task.state == m.BatchTaskState.RUNNING
+    assert task.execution_info.last_retry_time >= task.creation_time
+    assert batch.get_job_task_counts(job).task_counts.running == 1
+    batch.terminate_task(job, "t")
+    task = batch.get_task(job, "t")
+    assert task.execution_info.failure_info.code == "TaskEnded"
+    assert task.execution_info.retry_count > 3
+
+
 def test_retries_used_up(batch, job):
     add_task(
         batch,

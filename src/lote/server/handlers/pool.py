@@ -262,6 +262,7 @@ def _begin_resize(
         deallocation=option or "requeue",
     )
     pool.order_failures = 0
+    pool.quota_errors.clear()
     set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "resize"))
     tx.memory.set_timer(tx.now_us + int(timeout_s * 1_000_000), "pool", pool.key)
     tx.memory.touched_pools.add(pool.key)
