@@ -82,11 +82,14 @@ class ServerMachine(RuleBasedStateMachine):
     @initialize(
         slots=st.integers(1, 3),
         fill=st.sampled_from(["pack", "spread"]),
+        start=st.sampled_from([{}, {}, {"waitForSuccess": False}, {"waitForSuccess": True}]),
         options=st.tuples(JOB_OPTIONS, JOB_OPTIONS),
     )
-    def begin(self, slots: int, fill: str, options: tuple[Shown, Shown]) -> None:
-        policy = {"nodeFillType": fill}
-        self.try_ask("create_pool", a_pool("p", nodes=2, slots=slots, taskSchedulingPolicy=policy))
+    def begin(self, slots: int, fill: str, start: Shown, options: tuple[Shown, Shown]) -> None:
+        given: Shown = {"taskSchedulingPolicy": {"nodeFillType": fill}}
+        if start:
+            given["startTask"] = start | {"commandLine": "sleep 3"}
+        self.try_ask("create_pool", a_pool("p", nodes=2, slots=slots, **given))
         for job, given in zip(JOBS, options, strict=True):
             self.try_ask("create_job", a_job(job, **given))
 
