@@ -1,8 +1,8 @@
 """What does an agent cost per task, and how close does it come to bare process starts?
 
 Drives one agent (talker and spawners, two slots) with no-op tasks from a server's side in this
-process, and measures the reference (raw_spawn.c) before and after. The node directory is on a
-tmpfs. Own CPU is that of talker and spawners, without the tasks. Run it with nothing else going on:
+process. The node directory is on a tmpfs. Own CPU is that of talker and spawners, without the
+tasks.
 
     python benchmarks/agent_spawn.py [--tasks 10000] [--backlog 64] [--users]
 """
@@ -12,46 +12,38 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+from figures import Figure, answer, from_runs, reference_count
+from processes import children_of, cpu_s, family_bytes
+from reference import repeat
 from websockets.asyncio.server import ServerConnection, serve
 
-from lote.agent.tree import children_of
 from lote.wire import frames
 
+QUESTION = "agent alone"
 SLOTS = 2
-REFERENCE_COUNT = 6000
 SINGLES = 50
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time of one process, its children excluded; from the scheduler, so not in ticks."""
-    total_ns = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        total_ns += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
-    return total_ns / 1e9
+class Run(msgspec.Struct):
+    """One agent's life."""
 
-
-def memory_kib(pid: int, what: str) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
-
-
-def raw_rate(folder: Path) -> float:
-    program = folder / "raw_spawn"
-    if not program.exists():
-        source = Path(__file__).with_name("raw_spawn.c")
-        subprocess.run(["cc", "-O2", "-o", program, source], check=True)
-    shown = subprocess.run(
-        [program, str(REFERENCE_COUNT), str(SLOTS)], check=True, capture_output=True
-    )
-    return float(shown.stdout)
+    hello_s: float
+    single_ms: float
+    tasks_s: float
+    talker_us: float
+    spawners_us: float
+    memory_bytes: int
 
 
 class Side:
@@ -114,7 +106,8 @@ def start_agent(port: int, node_dir: Path, users: bool) -> subprocess.Popen[byte
     return agent
 
 
-async def measure(arguments: argparse.Namespace, folder: Path) -> float:
+async def drive(arguments: argparse.Namespace, tasks: int, folder: Path) -> Run:
+    """Start an agent, run single tasks and then many, and end it."""
     side = Side(SINGLES, 0)
     async with serve(side.serve, "127.0.0.1", 0, compression=None, max_size=1 << 26) as server:
         port = server.sockets[0].getsockname()[1]
@@ -122,22 +115,29 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> float:
         agent = start_agent(port, folder / "node", arguments.users)
         try:
             connection = await side.ready
-            print(f"start to Hello            {time.perf_counter() - begun:8.3f} s")
-            pids = [agent.pid, *children_of(agent.pid)]
-            print(f"idle RSS (PSS)            {shown_memory(pids)}")
-            await singles(side, connection)
-            side.tasks += arguments.tasks
+            hello_s = time.perf_counter() - begun
+            single_ms = await singles(side, connection)
+            side.tasks += tasks
             side.backlog = arguments.backlog
             side.all_ended.clear()
-            rate = await throughput(side, connection, pids, arguments.tasks)
-            print(f"RSS (PSS) after           {shown_memory(pids)}")
-            return rate
+            pids = [agent.pid, *children_of(agent.pid)]
+            before = cpu_s(pids[:1]), cpu_s(pids[1:])
+            begun = time.perf_counter()
+            await connection.send(frames.encode_frames(side.more()))
+            await side.all_ended.wait()
+            took_s = time.perf_counter() - begun
+            if side.failed:
+                raise RuntimeError(f"{side.failed} tasks failed")
+            used = cpu_s(pids[:1]) - before[0], cpu_s(pids[1:]) - before[1]
+            own_us = [1e6 * one / tasks for one in used]
+            return Run(hello_s, single_ms, took_s, own_us[0], own_us[1], family_bytes(pids))
         finally:
             agent.terminate()
             await asyncio.to_thread(agent.wait)
 
 
-async def singles(side: Side, connection: ServerConnection) -> None:
+async def singles(side: Side, connection: ServerConnection) -> float:
+    """Milliseconds of one task on an idle agent, the median."""
     times = []
     for _ in range(SINGLES):
         side.one_ended.clear()
@@ -145,51 +145,45 @@ async def singles(side: Side, connection: ServerConnection) -> None:
         await connection.send(frames.encode_frames([frames.Runs([side.next_run()])]))
         await side.one_ended.wait()
         times.append(time.perf_counter() - begun)
-    print(f"one task, idle (median)   {sorted(times)[len(times) // 2] * 1e3:8.2f} ms")
+    return 1e3 * statistics.median(times)
 
 
-async def throughput(
-    side: Side, connection: ServerConnection, pids: list[int], tasks: int
-) -> float:
-    cpu_before = [cpu_s(pid) for pid in pids]
-    begun = time.perf_counter()
-    await connection.send(frames.encode_frames(side.more()))
-    await side.all_ended.wait()
-    took_s = time.perf_counter() - begun
-    used = [
-        (cpu_s(pid) - before) / tasks * 1e6 for pid, before in zip(pids, cpu_before, strict=True)
-    ]
-    print(f"no-op tasks               {tasks / took_s:8.0f} tasks/s, {side.failed} failed")
-    print(f"own CPU a task            {sum(used):8.1f} us (talker {used[0]:.1f}, "
-          f"spawners {', '.join(f'{one:.1f}' for one in used[1:])})")  # fmt: skip
-    return tasks / took_s
-
-
-def shown_memory(pids: list[int]) -> str:
-    each = ", ".join(f"{memory_kib(pid, 'Rss') / 1024:.1f}" for pid in pids)
-    total = sum(memory_kib(pid, "Pss") for pid in pids) / 1024
-    return f"{each} MiB ({total:.1f} MiB together)"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--backlog", type=int, default=64)
-    parser.add_argument("--users", action="store_true", help="tasks run as users of their own")
-    arguments = parser.parse_args()
+@contextmanager
+def prepared(arguments: argparse.Namespace, tasks: int) -> Iterator[Callable[[], Run]]:
+    """A folder on a tmpfs."""
     folder = Path(tempfile.mkdtemp(prefix="lote-bench-", dir="/dev/shm"))
     folder.chmod(0o755)
     try:
-        before = raw_rate(folder)
-        rate = asyncio.run(measure(arguments, folder))
-        after = raw_rate(folder)
-        print(f"raw spawn before, after   {before:8.0f}, {after:.0f} processes/s")
-        print(f"ratio to raw spawn        {rate / ((before + after) / 2):8.2f}")
-        if abs(before - after) > 0.15 * max(before, after):
-            print("the machine was not quiet: references differ by more than 15 %")
+        yield lambda: asyncio.run(drive(arguments, tasks, folder))
     finally:
         shutil.rmtree(folder)
 
 
+def measure(given: argparse.Namespace) -> Iterator[Figure]:
+    """What the agent reaches, and what it costs."""
+    tasks = given.tasks or (500 if given.small else 10_000)
+    runs = repeat(lambda: prepared(given, tasks), given.runs, **reference_count(given))
+    found = runs.results
+    rates = [tasks / one.tasks_s for one in found]
+    yield from_runs(QUESTION, f"{tasks:,} x true on 2 slots", "tasks/s", rates, runs)
+    own = [one.talker_us + one.spawners_us for one in found]
+    talker = statistics.median(one.talker_us for one in found)
+    note = f"talker {talker:.0f}"
+    yield from_runs(QUESTION, "own CPU of a task", "µs", own, runs, better="less", note=note)
+    for what, unit, values in (
+        ("one task on an idle agent", "ms", [one.single_ms for one in found]),
+        ("start to Hello", "s", [one.hello_s for one in found]),
+        ("memory after the run", "MiB", [one.memory_bytes / (1 << 20) for one in found]),
+    ):
+        yield from_runs(QUESTION, what, unit, values, runs, better="less")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What only this benchmark takes."""
+    parser.add_argument("--tasks", type=int)
+    parser.add_argument("--backlog", type=int, default=64)
+    parser.add_argument("--users", action="store_true", help="tasks run as users of their own")
+
+
 if __name__ == "__main__":
-    main()
+    answer(__doc__, measure, add_options)

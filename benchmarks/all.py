@@ -24,6 +24,7 @@ NAMES = (
     "million_queued",
     "footprint",
     "scripted_nodes",
+    "agent_spawn",
     "peers",
 )
 
