@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where local nodes keep their directories; default `<folder>/nodes`."""
     host: str = "127.0.0.1"
     """Address all listeners bind to."""
+    advertised_url: str | None = None
+    """URL by which nodes and tasks reach the service; default: the plain HTTP listener's."""
     http_port: int | None = None
     tls_port: int | None = None
     storage_port: int | None = None
@@ -51,6 +53,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a node may be out of contact before it is lost and its tasks are requeued."""
     owner_queue_max: int = 2000
     """Operations waiting for the owner thread before the answer is ServerBusy."""
+    connections_max: int = 4000
+    """Connections of a listener; beyond it those idle for longest are closed."""
+    head_bytes_max: int = 64 << 10
+    """Size of a request's target and headers together; beyond it the answer is 431."""
+    head_s: float = 30.0
+    """How long a client may take for the head of a request before it is answered 408."""
+    body_stall_s: float = 20.0
+    """A body must bring 1 KiB a second over each such time, or it is given up with 408."""
     group_s: float = 0.02
     """How long one transaction goes on taking operations that wait."""
     window_tasks: int = 1000
@@ -99,6 +109,12 @@ ENVIRONMENT = {
     "storage_key": "LOTE_STORAGE_KEY",
     "storage_connection_string": "LOTE_STORAGE_CONNECTION_STRING",
     "node_grace_s": "LOTE_NODE_GRACE_S",
+    "advertised_url": "LOTE_ADVERTISED_URL",
+    "owner_queue_max": "LOTE_OWNER_QUEUE_MAX",
+    "connections_max": "LOTE_CONNECTIONS_MAX",
+    "head_bytes_max": "LOTE_HEAD_BYTES_MAX",
+    "head_s": "LOTE_HEAD_S",
+    "body_stall_s": "LOTE_BODY_STALL_S",
     "local_nodes_max": "LOTE_LOCAL_NODES_MAX",
 }
 """Settings that an environment variable can give."""

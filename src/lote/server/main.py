@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from lote.blobs.accounts import StorageAccount
 from lote.blobs.sas import account_sas
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
+from lote.listener import Bounds, QuietServer, bounded, fit_file_limit
 from lote.server.certificate import Certificates, make_certificates
 from lote.server.channel import Callers
 from lote.server.desk import EngineDesk
@@ -115,24 +115,6 @@ def bind(host: str, asked: int | None, remembered: int, default: int) -> socket.
     raise error or OSError("no port to listen on")
 
 
-class QuietServer(uvicorn.Server):
-    """A server that leaves signals to us and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """None: there are two servers, and signals are for the whole service."""
-        yield
-
-
 async def _serve(
     settings: Settings,
     folder: DataFolder,
@@ -213,6 +195,7 @@ async def start_storage(
         (wanted[0], wanted[1]),
         {account.storage_name: account.storage_keys},
         (certificates.certificate, certificates.private_key),
+        bounds_of(settings),
     )
     try:
         ports = await process.start()
@@ -221,6 +204,13 @@ async def start_storage(
     endpoint = f"http://{_url_host(listeners.plain_host)}:{ports[0]}/{account.storage_name}"
     linked = StorageAccount(account.storage_name, account.storage_keys[0], endpoint)
     return Linked(linked, ports, process)
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """What each listener takes from its clients."""
+    return Bounds(
+        settings.connections_max, settings.head_bytes_max, settings.head_s, settings.body_stall_s
+    )
 
 
 class Composed:
@@ -241,7 +231,9 @@ class Composed:
         self._settings = settings
         self._linked = linked
         self._world = world
-        self.url = f"http://{_url_host(listeners.plain_host)}:{listeners.http_port}"
+        plain = f"http://{_url_host(listeners.plain_host)}:{listeners.http_port}"
+        self.url = (settings.advertised_url or plain).rstrip("/")
+        self._bounds = fit_file_limit(bounds_of(settings))
         self.owner = Owner(
             settings, world, folder.database, load=load_memory, settle=settle, alarm=take_alarms
         )
@@ -288,7 +280,7 @@ class Composed:
         ping_s = min(PING_S, self._settings.node_grace_s)
         config = uvicorn.Config(
             self.service,
-            http="httptools",
+            http=bounded(self._bounds),
             ws="websockets-sansio",
             lifespan="off",
             log_level="warning",

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from lote.listener import Bounds
 from lote.storage.authentication import AccountKeys
 from lote.storage.main import Ports, Tls, serve_storage
 from lote.world import World
@@ -40,6 +41,7 @@ def main() -> None:
         {name: AccountKeys(*keys) for name, keys in settings["accounts"].items()},
         World(),
         tls=tls,
+        bounds=Bounds(**settings["bounds"]) if "bounds" in settings else None,
         on_ready=announce,
     )
 

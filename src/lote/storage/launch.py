@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lote.listener import Bounds
+
 log = logging.getLogger("lote.storage")
 
 START_S_MAX = 15.0
@@ -33,6 +35,7 @@ class StorageProcess:
         ports: tuple[int, int],
         accounts: Mapping[str, tuple[str, str]],
         tls: tuple[Path, Path],
+        bounds: Bounds,
         on_event: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._settings: dict[str, Any] = {
@@ -42,6 +45,7 @@ class StorageProcess:
             "tls_port": ports[1],
             "certificate": str(tls[0]),
             "private_key": str(tls[1]),
+            "bounds": bounds._asdict(),
             "accounts": {name: list(keys) for name, keys in accounts.items()},
         }
         self._on_event = on_event

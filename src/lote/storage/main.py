@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lote.listener import BoundedProtocol, Bounds, QuietServer, bounded, fit_file_limit
 from lote.storage.app import StorageApp
 from lote.storage.authentication import AccountKeys
 from lote.storage.endpoint import Limits
@@ -39,7 +38,7 @@ class Ports(NamedTuple):
     tls_port: int | None
 
 
-class CaseKeepingProtocol(HttpToolsProtocol):
+class CaseKeepingProtocol(BoundedProtocol):
     """Keeps the case of metadata names, which clients get back as they wrote them."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -47,24 +46,6 @@ class CaseKeepingProtocol(HttpToolsProtocol):
         super().on_header(name, value)
         if name[: len(METADATA_PREFIX)].lower() == METADATA_PREFIX:
             self.headers[-1] = (METADATA_PREFIX + name[len(METADATA_PREFIX) :], value)
-
-
-class QuietServer(uvicorn.Server):
-    """A server that leaves signals to whoever started it and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
-        super().__init__(config)
-        self._listening = listening
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """None: there may be two servers, and signals are for both."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
-        await super().startup(sockets)
-        self._listening.set()
 
 
 def serve_storage(
@@ -76,6 +57,7 @@ def serve_storage(
     *,
     tls: Tls | None = None,
     limits: Limits | None = None,
+    bounds: Bounds | None = None,
     on_ready: Callable[[Ports], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Runs its own event loop; for the main thread.
@@ -86,7 +68,9 @@ def serve_storage(
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(folder, host, port, accounts, world, tls, limits, on_ready))
+        runner.run(
+            _serve(folder, host, port, accounts, world, tls, limits, bounds or Bounds(), on_ready)
+        )
 
 
 async def _serve(
@@ -97,25 +81,27 @@ async def _serve(
     world: World,
     tls: Tls | None,
     limits: Limits | None,
+    bounds: Bounds,
     on_ready: Callable[[Ports], None],
 ) -> None:
-    listeners = [(listen(host, port), _config(None))]
+    bounds = fit_file_limit(bounds)
+    listeners = [(listen(host, port), _config(None, bounds))]
     if tls is not None:
-        listeners.append((listen(host, tls.port), _config(tls)))
+        listeners.append((listen(host, tls.port), _config(tls, bounds)))
     stop = asyncio.Event()
     app = StorageApp(folder, accounts, world, limits)
     try:
         servers = []
         for _, config in listeners:
             config["app"] = app
-            servers.append(QuietServer(uvicorn.Config(**config), asyncio.Event()))
+            servers.append(QuietServer(uvicorn.Config(**config)))
         _stop_on_signals(stop)
         serving = [
             asyncio.ensure_future(server.serve(sockets=[sock]))
             for server, (sock, _) in zip(servers, listeners, strict=True)
         ]
         for server in servers:
-            await server._listening.wait()
+            await server.listening.wait()
         found = [sock.getsockname()[1] for sock, _ in listeners]
         on_ready(Ports(found[0], found[1] if tls is not None else None))
         await stop.wait()
@@ -135,9 +121,9 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _config(tls: Tls | None) -> dict[str, Any]:
+def _config(tls: Tls | None, bounds: Bounds) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "http": CaseKeepingProtocol,
+        "http": bounded(bounds, CaseKeepingProtocol),
         "loop": "none",
         "ws": "none",
         "lifespan": "off",
