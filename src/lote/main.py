@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from lote.cli.app import Data, app, fail
+from lote.cli.app import Data, Format, Output, app, fail, notify
 from lote.settings import Settings, settings_from
+
+FOLDER_REFUSED = 3
+"""Exit code for a data folder on which no server may run: trying again does not help."""
 
 
 def port_option(flag: str, text: str) -> typer.models.OptionInfo:
@@ -58,7 +61,7 @@ def serve(
 ) -> None:
     """Run the service until Ctrl-C; its whole state is in the data folder."""
     from lote.cli.given import BadSetting, check_settings
-    from lote.server.folder import FolderInUse
+    from lote.server.folder import FolderInUse, FolderRefused
     from lote.server.main import serve as serve_until_stopped
 
     # Free ports for all listeners, unless one was given by hand.
@@ -90,6 +93,58 @@ def serve(
         )
     except (BadSetting, FolderInUse, OSError) as error:
         raise fail(str(error)) from None
+    except FolderRefused as error:
+        raise fail(str(error), FOLDER_REFUSED) from None
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to make; must be new.")],
+    data: Data = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Copy the data folder, keys and blobs included, while its service runs or not."""
+    from lote.cli.watching import progress_bar
+    from lote.upkeep.backup import make_backup
+    from lote.upkeep.failure import BackupFailed
+    from lote.world import World
+
+    folder = settings_or_exit(folder=data).folder
+    try:
+        with progress_bar(wanted=output is Format.TABLE) as show:
+            manifest = make_backup(folder, target, World(), lambda step: show(*step))
+    except BackupFailed as error:
+        raise fail(str(error)) from None
+    if output is Format.JSON:
+        print(msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode())
+    else:
+        print(f"{target}: {manifest.files} files, {manifest.bytes} bytes. It holds the keys.")
+    if manifest.lost_blob_files:
+        notify(f"{manifest.lost_blob_files} blob files were missing before this backup")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="What `lote backup` made.")],
+    data: Data = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Make a data folder from a backup. The folder must be empty; then `lote serve` it."""
+    from lote.cli.watching import progress_bar
+    from lote.upkeep.failure import RestoreFailed
+    from lote.upkeep.restore import restore_backup
+    from lote.world import World
+
+    folder = settings_or_exit(folder=data).folder
+    try:
+        with progress_bar(wanted=output is Format.TABLE) as show:
+            manifest = restore_backup(source, folder, World(), lambda step: show(*step))
+    except RestoreFailed as error:
+        raise fail(str(error)) from None
+    if output is Format.JSON:
+        print(msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode())
+    else:
+        print(f"{folder}: {manifest.files} files of {manifest.made}. Next: lote serve")
 
 
 def settings_or_exit(**given: object) -> Settings:

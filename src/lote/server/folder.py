@@ -14,12 +14,18 @@ from pathlib import Path
 import msgspec
 
 from lote.settings import Settings
+from lote.store.database import SchemaTooNew, check_schema
 from lote.world import World
 
 KEY_BYTES = 64  # as the provider's own keys
+UNFINISHED_NAME = ".restore"  # in a folder that is being made from a backup
 
 
-class FolderInUse(Exception):
+class FolderRefused(Exception):
+    """No server may run on the folder as it is; the text says why and what to do."""
+
+
+class FolderInUse(FolderRefused):
     """Another server has the folder."""
 
 
@@ -59,6 +65,18 @@ class DataFolder:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def check(self) -> None:
+        """Refuses (FolderRefused): a folder that a restore left unfinished, and a database of a
+        newer schema, before anything in the folder is touched."""
+        if (self.path / UNFINISHED_NAME).exists():
+            raise FolderRefused(
+                f"A restore of {self.path} was not finished. Run `lote restore` again."
+            )
+        try:
+            check_schema(self.database)
+        except SchemaTooNew as error:
+            raise FolderRefused(f"{self.database}: {error}") from None
 
     @property
     def database(self) -> Path:

@@ -54,11 +54,12 @@ def serve(
     """Run the service until SIGINT or SIGTERM; for the main thread. Returns the exit code.
 
     ``on_ready`` is called once every listener answers, with the ready file's content and whether
-    the account was made now. Raises FolderInUse, OSError for a port that is taken.
+    the account was made now. Raises FolderRefused, OSError for a port that is taken.
     """
     set_up_logs()
     folder = DataFolder(settings.folder)
     try:
+        folder.check()
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -43,7 +43,7 @@ class Contents:
 
     def path(self, name: str) -> str:
         """Where a content file is."""
-        return f"{self._folder}/{name[-2:]}/{name}"
+        return content_path(self._folder, name)
 
     def create(self, *, with_md5: bool) -> ContentFile:
         """A new file to be written. Refuses: ``OSError``."""
@@ -68,6 +68,11 @@ class Contents:
             self.unlink(sorted(orphans))
             removed += len(orphans)
         return removed
+
+
+def content_path(folder: str | Path, name: str) -> str:
+    """Where a content file is in the folder of content files."""
+    return f"{folder}/{name[-2:]}/{name}"
 
 
 class ContentFile:

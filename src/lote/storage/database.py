@@ -6,6 +6,7 @@ import sqlite3
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lote.storage.times import TICKS_TO_1970
 
@@ -35,7 +36,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that only reads, for one thread."""
-    connection = _connect(f"file:{path}?mode=ro", uri=True)
+    connection = _connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection
 

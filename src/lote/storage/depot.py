@@ -15,6 +15,7 @@ from lote.storage.chores import Chores, Pins, known_files
 from lote.storage.contents import Buffers, Contents
 from lote.storage.database import open_database
 from lote.storage.reader import Query, Reader
+from lote.storage.snapshot import CONTENTS_NAME, DATABASE_NAME
 from lote.storage.writer import Change, Writer
 from lote.world import World
 
@@ -34,11 +35,11 @@ class Depot:
     def __init__(self, folder: Path, world: World) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = lock_folder(folder)
-        self._database = folder / "storage.sqlite"
+        self._database = folder / DATABASE_NAME
         connection = open_database(self._database)
         connection.execute("UPDATE state SET starts = starts + 1")
         start = int(connection.execute("SELECT starts FROM state").fetchone()[0])
-        self.contents = Contents(folder / "contents", world)
+        self.contents = Contents(folder / CONTENTS_NAME, world)
         self.contents.prepare(start)
         self.pins = Pins()
         self.buffers = Buffers(BUFFERS_KEPT)

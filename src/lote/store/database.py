@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 Connection = sqlite3.Connection
 DatabaseError = sqlite3.Error
@@ -41,21 +42,40 @@ def open_writer(path: Path) -> Connection:
 def open_reader(path: Path) -> Connection:
     """A read-only connection; it sees each commit as soon as that has returned."""
     connection = sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        f"file:{quote(str(path))}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=30,
     )
     connection.execute("PRAGMA query_only=1")
     connection.execute("PRAGMA cache_size=-8192")
     return connection
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema up to date, each step in a transaction of its own."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+def check_schema(path: Path) -> None:
+    """Refuses (SchemaTooNew): the database of a newer Lote. It is not changed."""
+    if path.exists():
+        with closing(open_reader(path)) as reader:
+            _known_version(reader)
+
+
+def _known_version(connection: Connection) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise SchemaTooNew(
-            f"The database has schema {version}; this Lote knows {len(MIGRATIONS)}."
-            " Use a newer one."
+            f"the database has schema {version}; this Lote knows {len(MIGRATIONS)}."
+            " Use a newer one, or restore a backup that was made before the upgrade."
         )
+    return version
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, each step in a transaction of its own.
+
+    A crash leaves the schema before a step or after it, never between. Refuses: SchemaTooNew.
+    """
+    version = _known_version(connection)
     folder = resources.files("lote.store").joinpath("migrations")
     for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
         script = folder.joinpath(name).read_text()
