@@ -14,6 +14,9 @@ from pathlib import Path
 import msgspec
 
 from lote.settings import Settings
+from lote.storage.database import OtherSchema
+from lote.storage.database import check_schema as check_blob_schema
+from lote.storage.snapshot import DATABASE_NAME
 from lote.store.database import SchemaTooNew, check_schema
 from lote.world import World
 
@@ -73,10 +76,14 @@ class DataFolder:
             raise FolderRefused(
                 f"A restore of {self.path} was not finished. Run `lote restore` again."
             )
-        try:
-            check_schema(self.database)
-        except SchemaTooNew as error:
-            raise FolderRefused(f"{self.database}: {error}") from None
+        for check, database in (
+            (check_schema, self.database),
+            (check_blob_schema, self.path / "blobs" / DATABASE_NAME),
+        ):
+            try:
+                check(database)
+            except (SchemaTooNew, OtherSchema) as error:
+                raise FolderRefused(f"{database}: {error}") from None
 
     @property
     def database(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,26 @@ CACHE_KIB = 8 * 1024
 BUSY_TIMEOUT_S = 10.0
 
 
+class OtherSchema(RuntimeError):
+    """The tables are those of another version of the program."""
+
+
+def check_schema(path: Path) -> None:
+    """Refuses (OtherSchema): tables of a newer version. Nothing is changed."""
+    if path.exists():
+        with closing(open_reader(path)) as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA_VERSION:
+            raise OtherSchema(
+                f"the database has schema {version}; this Lote knows {SCHEMA_VERSION}."
+                " Use a newer one, or restore a backup that was made before the upgrade."
+            )
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """A connection for writing; makes the tables when the file is new.
 
-    Refuses (``RuntimeError``): a file of another version of the tables.
+    Refuses (OtherSchema): a file of another version of the tables.
     """
     connection = _connect(str(path), uri=False)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -30,7 +47,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             f"BEGIN IMMEDIATE;{schema}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
         )
     elif version != SCHEMA_VERSION:
-        raise RuntimeError(f"{path} has tables of version {version}, not {SCHEMA_VERSION}")
+        raise OtherSchema(f"{path} has tables of version {version}, not {SCHEMA_VERSION}")
     return connection
 
 
