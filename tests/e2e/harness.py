@@ -114,7 +114,13 @@ class Container(NamedTuple):
 class Lote:
     """A service on a folder: its process, its nodes' processes, its API, its database."""
 
-    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        flags: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environment = dict(environment or {})
         self.folder = folder
         self.data = folder / "data"
         self.data.mkdir(mode=0o711, parents=True)
@@ -144,6 +150,7 @@ class Lote:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **self.environment},
             )
 
     @property
@@ -412,11 +419,15 @@ def gone(processes: Sequence[ProcessStat]) -> bool:
 
 
 @contextlib.contextmanager
-def lote_service(*flags: str, is_started: bool = True) -> Iterator[Lote]:
-    """A service for a test, on free ports. Sound and without a process left at the end."""
+def lote_service(
+    *flags: str, is_started: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator[Lote]:
+    """A service for a test, on free ports. Sound and without a process left at the end.
+
+    ``environment`` is added to that of the tests."""
     folder = Path(tempfile.mkdtemp(prefix="lote-faults-"))
     folder.chmod(0o711)  # users of tasks pass through
-    lote = Lote(folder, flags)
+    lote = Lote(folder, flags, environment)
     try:
         if is_started:
             lote.start()
