@@ -51,6 +51,11 @@ _RESULTS = {"success": 1, "failure": 0}
 Sql = tuple[str, list[object]]
 
 
+SCAN_MAX = 30_000  # tasks one page looks at: some 10 ms
+BOUNDS_MAX = 16  # parts of a filter that are looked at for bounds of ids
+LAST_CHARACTER = "\U0010ffff"  # sorts behind whatever an id may go on with
+
+
 class Page(msgspec.Struct):
     """Which part of a list: behind ``after_id`` (None: from the start), at most ``limit``."""
 
@@ -73,11 +78,80 @@ def list_jobs(db: Connection, page: Page) -> list[JobRecord]:
     return [JobRecord(*row) for row in db.execute(text, [*values, page.limit + 1])]
 
 
-def list_tasks(db: Connection, job_key: int, page: Page) -> list[TaskRecord]:
-    """One page of a job's tasks, and one more if there is a next page."""
+def list_tasks(db: Connection, job_key: int, page: Page) -> tuple[list[TaskRecord], str | None]:
+    """One page of a job's tasks, and the id to go on behind (None: the list is over).
+
+    A filter that few tasks pass must not look at a million of them at once: where no index of the
+    rare ones serves it, a page looks at ``SCAN_MAX`` tasks at most and may be short or empty.
+    Source: REST, lists may return fewer items than maxresults, even none, with a next link.
+    """
     condition, values = _conditions(page, _TASK_COLUMNS, "task.id")
-    text = f"{FROM_TASKS} WHERE task.job_key = ? AND {condition} ORDER BY task.id LIMIT ?"
-    return [TaskRecord(*row) for row in db.execute(text, [job_key, *values, page.limit + 1])]
+    rare = _rare(page.where)
+    if page.where is None or rare:
+        text = f"{FROM_TASKS} WHERE task.job_key = ? AND {condition}{rare} ORDER BY task.id LIMIT ?"
+        rows = db.execute(text, [job_key, *values, page.limit + 1])
+        found = [TaskRecord(*row) for row in rows]
+        is_over = len(found) <= page.limit
+        return found[: page.limit], None if is_over else found[page.limit - 1].id
+    return _scan_tasks(db, job_key, page, (condition, values))
+
+
+def _scan_tasks(
+    db: Connection, job_key: int, page: Page, condition: Sql
+) -> tuple[list[TaskRecord], str | None]:
+    bounds, values = _id_bounds(page)
+    within = f"FROM task WHERE job_key = ? AND {bounds} ORDER BY id"
+    scanned = (
+        f"SELECT task.key, task.id FROM (SELECT * {within} LIMIT {SCAN_MAX}) AS task"
+        f" WHERE {condition[0]} LIMIT ?"
+    )
+    rows = db.execute(scanned, [job_key, *values, *condition[1], page.limit + 1]).fetchall()
+    if len(rows) > page.limit:
+        go_on = rows[page.limit - 1][1]
+    else:
+        last = f"SELECT id {within} LIMIT 1 OFFSET {SCAN_MAX - 1}"
+        end = db.execute(last, [job_key, *values]).fetchone()
+        go_on = end[0] if end else None
+    keys = ", ".join(str(row[0]) for row in rows[: page.limit])
+    found = [TaskRecord(*row) for row in db.execute(f"{FROM_TASKS} WHERE task.key IN ({keys})")]
+    order = {row[0]: place for place, row in enumerate(rows)}
+    return sorted(found, key=lambda one: order[one.key]), go_on
+
+
+def _id_bounds(page: Page) -> Sql:
+    """What the page and the filter say of ids, as one lower bound and upper ones: an index can
+    begin at one place only."""
+    lower = (page.after_id or "", ">")
+    uppers: list[tuple[str, str]] = []
+    where = page.where
+    for item in where.items[:BOUNDS_MAX] if isinstance(where, And) else (where,):
+        if not isinstance(item, (Compare, StartsWith)) or item.prop != "id":
+            continue
+        value = str(item.value)
+        op = "ge" if isinstance(item, StartsWith) else item.op
+        if op in ("eq", "gt", "ge") and value.lower() > lower[0].lower():
+            lower = (value, ">" if op == "gt" else ">=")
+        if op in ("eq", "lt", "le"):
+            uppers.append((value, "<" if op == "lt" else "<="))
+        elif isinstance(item, StartsWith):
+            uppers.append((value + LAST_CHARACTER, "<"))
+    bounds = [lower, *uppers]
+    return " AND ".join(f"id {op} ?" for _, op in bounds), [value for value, _ in bounds]
+
+
+def _rare(where: Expr | None) -> str:
+    """The condition of a partial index that the filter implies, as SQL; else an empty text."""
+    for item in where.items if isinstance(where, And) else (where,):
+        if not isinstance(item, Compare):
+            continue
+        value = str(item.value).lower()
+        if (item.prop, item.op) == ("state", "eq") and value in ("preparing", "running"):
+            return " AND task.phase IN (2, 3, 4)"
+        if (item.prop, item.op, value) == ("executionInfo/result", "eq", "failure"):
+            return " AND task.result = 0"
+        if (item.prop, item.op) == ("executionInfo/exitCode", "eq") and value != "0":
+            return " AND task.exit_code <> 0"
+    return ""
 
 
 def _conditions(page: Page, names: dict[str, str], id_column: str) -> Sql:

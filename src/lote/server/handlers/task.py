@@ -13,7 +13,7 @@ from lote.server.conditions import check_write
 from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
 from lote.server.owner import Tx
-from lote.server.pages import answer_one, answer_page, page_of
+from lote.server.pages import answer_list, answer_one, chosen, page_of
 from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
 from lote.server.runs import USER_ENDED, end_now, failure_text, kill, move_count
@@ -213,10 +213,12 @@ def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
     retries = job_retries(job)
-    records = page_of_tasks(db, job.key, page_of(request, "tasks"))
-    return answer_page(
-        request, records, MEMBERS, lambda one: view_task(one, job.id, retries, request.base_url)
-    )
+    records, go_on = page_of_tasks(db, job.key, page_of(request, "tasks"))
+    shown = [
+        chosen(request, MEMBERS, view_task(one, job.id, retries, request.base_url))
+        for one in records
+    ]
+    return answer_list(request, shown, go_on)
 
 
 def get_task(db: Connection, request: Request) -> Answer:
