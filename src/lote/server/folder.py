@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from lote.settings import Settings
+from lote.storage.contents import sync_folder
 from lote.storage.database import OtherSchema
 from lote.storage.database import check_schema as check_blob_schema
 from lote.storage.snapshot import DATABASE_NAME
@@ -139,6 +140,7 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(descriptor)
     part.replace(path)
+    sync_folder(path.parent)  # else a power cut may bring back the file before it, or none
 
 
 def _new_key(world: World) -> str:

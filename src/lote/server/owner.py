@@ -23,6 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from lote.server.gathered import Gathered
 from lote.server.memory import Link, Memory, first_due, pop_due, pop_grace
 from lote.settings import Settings
 from lote.store.database import Connection, DatabaseError, open_writer
@@ -42,16 +43,24 @@ CHECK_S = 1.0  # the owner looks at the clock at least this often, because clock
 class Tx:
     """One transaction of the owner: the database, the memory, and what to do after the commit."""
 
-    __slots__ = ("after", "db", "memory", "messages", "now_us", "settings", "world")
+    __slots__ = ("_db", "after", "gathered", "memory", "messages", "now_us", "settings", "world")
 
     def __init__(self, db: Connection, memory: Memory, settings: Settings, world: World) -> None:
-        self.db = db
+        self._db = db
+        self.gathered = Gathered()
         self.memory = memory
         self.settings = settings
         self.world = world
         self.now_us = world.now_us()
         self.messages: dict[int, list[ServerFrame]] = {}
         self.after: list[Callable[[], None]] = []
+
+    @property
+    def db(self) -> Connection:
+        """The database as it is with all that was gathered so far."""
+        if not self.gathered.is_empty:
+            self.gathered.write(self._db)
+        return self._db
 
     def send(self, node_key: int, frame: ServerFrame) -> None:
         """Send a frame to a node after the commit; a node that is not connected gets nothing."""

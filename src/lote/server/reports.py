@@ -6,23 +6,8 @@ from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, Link, NodeState, Pl
 from lote.server.node_calls import take_node_entry
 from lote.server.owner import Tx
 from lote.server.runs import begin, count_end, failure_text, let_go, requeue, take_back
-from lote.store import tasks as task_rows
-from lote.store.nodes import count_node_tasks
 from lote.store.records import HAS_EXIT_CONDITIONS, RUNNING
-from lote.wire.frames import Ack, Confirm, Ended, Failure, Report, Returned, Started
-
-
-class _Batch:
-    """What one report changes in rows, gathered so that each statement runs once."""
-
-    __slots__ = ("ends", "finished", "retries", "starts", "succeeded")
-
-    def __init__(self) -> None:
-        self.starts: list[tuple[int | None, ...]] = []
-        self.retries: list[tuple[int | None, ...]] = []
-        self.ends: list[tuple[object, ...]] = []
-        self.finished: list[tuple[int, int, int | None, Failure | None]] = []
-        self.succeeded = 0
+from lote.wire.frames import Ack, Confirm, Ended, Report, Returned, Started
 
 
 def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
@@ -32,35 +17,26 @@ def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
     if node is None or memory.links.get(node_key) is not link:
         return  # an old connection's; the agent reports again on its new one
     refused: list[tuple[int, int]] = []
-    batch = _Batch()
     for entry in report.entries:
         if isinstance(entry, (Started, Ended, Confirm, Returned)):
             placed = node.placed.get(entry.key)
             if placed is None or placed.run != entry.run:
                 refused.append((entry.key, entry.run))
             elif isinstance(entry, Ended):
-                _take_end(tx, node, placed, entry, batch)
+                _take_end(tx, node, placed, entry)
             elif isinstance(entry, Started):
-                _take_start(tx, node, placed, entry, batch)
+                _take_start(tx, node, placed, entry)
             elif isinstance(entry, Returned):
                 take_back(tx, node, placed)
             elif placed.doom != KEEP:
                 refused.append((entry.key, entry.run))
         else:
             take_node_entry(tx, node, entry)
-    if batch.starts:
-        task_rows.start_tasks(tx.db, batch.starts)
-    if batch.retries:
-        task_rows.retry_tasks(tx.db, batch.retries)
-    if batch.ends:
-        task_rows.end_tasks(tx.db, batch.ends)
-        count_node_tasks(tx.db, [(len(batch.ends), batch.succeeded, node_key)])
-        memory.finished.extend(batch.finished)
     memory.dirty_pools.add(node.pool_key)
     tx.send(node_key, Ack(report.seq, refused))
 
 
-def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started, batch: _Batch) -> None:
+def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started) -> None:
     if placed.doom == FORGET:
         return
     start_us = tx.now_us - entry.age_us
@@ -68,12 +44,12 @@ def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started, batch: 
     retry_us = None if age_us is None else tx.now_us - age_us
     if placed.is_running:
         placed.start_us = start_us
-        batch.retries.append((start_us, entry.retries, retry_us, placed.key, placed.run))
+        tx.gathered.add_retry((start_us, entry.retries, retry_us, placed.key, placed.run))
         return
     begin(tx, placed)
     placed.is_running = True
     placed.start_us = start_us
-    batch.starts.append((start_us, start_us, entry.retries, retry_us, placed.key, placed.run))
+    tx.gathered.add_start((start_us, start_us, entry.retries, retry_us, placed.key, placed.run))
     job = tx.memory.jobs.get(placed.job_key)
     if job is not None:
         counts = job.counts
@@ -84,7 +60,7 @@ def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started, batch: 
         tx.memory.dirty_counts.add(job.key)
 
 
-def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended, batch: _Batch) -> None:
+def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
     let_go(tx, node, placed)
     if placed.doom == FORGET:
         return
@@ -96,24 +72,21 @@ def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended, batch: _Bat
     start_us = tx.now_us - entry.start_age_us
     end_us = tx.now_us - entry.end_age_us
     job = tx.memory.jobs.get(placed.job_key)
-    batch.ends.append(
-        (
-            RUNNING,
-            start_us,
-            end_us,
-            start_us,
-            end_us,
-            entry.exit_code,
-            0 if failure else 1,
-            None if failure is None else failure_text(failure),
-            entry.retries,
-            None if entry.last_retry_age_us is None else tx.now_us - entry.last_retry_age_us,
-            _spans(entry),
-            placed.key,
-        )
+    row = (
+        RUNNING,
+        start_us,
+        end_us,
+        start_us,
+        end_us,
+        entry.exit_code,
+        0 if failure else 1,
+        None if failure is None else failure_text(failure),
+        entry.retries,
+        None if entry.last_retry_age_us is None else tx.now_us - entry.last_retry_age_us,
+        _spans(entry),
+        placed.key,
     )
-    if failure is None:
-        batch.succeeded += 1
+    tx.gathered.add_end(node.key, row, is_success=failure is None)
     node.recent.append(placed.key)
     if job is not None:
         count_end(tx, job, placed, failure is None)
@@ -123,7 +96,7 @@ def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended, batch: _Bat
             or (failure is not None and job.acts_on_failure)
             or (placed.flags & HAS_EXIT_CONDITIONS and job.acts_on_failure)
         ):
-            batch.finished.append((placed.key, job.key, entry.exit_code, failure))
+            tx.memory.finished.append((placed.key, job.key, entry.exit_code, failure))
 
 
 def _spans(entry: Ended) -> str | None:
