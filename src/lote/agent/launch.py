@@ -20,7 +20,8 @@ _FILES = (
     (os.POSIX_SPAWN_OPEN, 2, "../stderr.txt", _OPEN, 0o644),
 )
 # Python ignores these, and ignored signals stay ignored over exec.
-_TO_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ)
+# Whoever started the service may have had signals ignored (nohup, a shell's background).
+_TO_DEFAULT = tuple(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
 
 _programs: dict[tuple[str, str], bytes] = {}  # (word, PATH) found before
 
