@@ -60,7 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     head_s: float = 30.0
     """How long a client may take for the head of a request before it is answered 408."""
     body_stall_s: float = 20.0
-    """A body must bring 1 KiB a second over each such time, or it is given up with 408."""
+    """A body must bring 1 KiB a second over each such time, or it is given up with 408; for blobs a
+    quarter of `node_grace_s` if that is less."""
     group_s: float = 0.02
     """How long one transaction goes on taking operations that wait."""
     window_tasks: int = 1000

@@ -43,7 +43,9 @@ def run_agent(settings: AgentSettings, forked: Forked, world: World) -> int:
     log.event("agent_started", node=settings.node_id, pid=os.getpid(), swept=killed)
     agent = talker.Talker(settings, world, layout, forked, log)
     reason = asyncio.run(agent.talk())
-    talker.wait_for_spawners(forked.pids)
+    for pid in talker.wait_for_spawners(forked.pids):
+        log.event("spawner_killed", pid=pid)
+    log.flush()
     end_orphans()
     if reason in (talker.LOST_SPAWNER, talker.BROKEN):
         select.poll().poll(AGAIN_PAUSE_MS)

@@ -34,12 +34,18 @@ Urgent = Confirm | Returned | NodeTrouble | Dated
 class Batch:
     """Entries on their way, kept until the server has them."""
 
-    __slots__ = ("endings", "others", "seq", "starts")
+    __slots__ = ("endings", "others", "sent_s", "seq", "starts")
 
     def __init__(
-        self, seq: int, starts: dict[Run, Start], endings: list[Ending], others: list[Urgent]
+        self,
+        seq: int,
+        sent_s: float,
+        starts: dict[Run, Start],
+        endings: list[Ending],
+        others: list[Urgent],
     ) -> None:
         self.seq = seq
+        self.sent_s = sent_s
         self.starts = starts
         self.endings = endings
         self.others = others
@@ -53,10 +59,14 @@ class Outbox:
     """Entries waiting, and the one batch that is not acknowledged.
 
     ``clock`` gives monotonic seconds. The owner asks ``delay_s`` when to call ``next_report``.
+    ``sending_clock`` dates batches, for those who count from there.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], sending_clock: Callable[[], float] | None = None
+    ) -> None:
         self._clock = clock
+        self._sending_clock = sending_clock or clock
         self._seq = 0
         self._starts: dict[Run, Start] = {}
         self._endings: list[Ending] = []
@@ -111,7 +121,8 @@ class Outbox:
             self._endings[:REPORT_ENTRIES_MAX],
             self._endings[REPORT_ENTRIES_MAX:],
         )
-        self._sent = Batch(self._seq, self._starts, endings, self._others)
+        sent_s = self._sending_clock()
+        self._sent = Batch(self._seq, sent_s, self._starts, endings, self._others)
         self._starts, self._others = {}, []
         self._is_urgent = False
         return self._frame(self._sent)

@@ -14,6 +14,7 @@ from lote.agent.pattern import Pattern, PatternError, expand_variables
 from lote.agent.task_spec import ContainerDestination, OutputFile
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobError
+from lote.blobs.permit import Permit
 from lote.blobs.urls import blob_url
 from lote.wire.frames import Failure
 
@@ -122,8 +123,12 @@ def upload_output(
     client: BlobClient,
     log: UploadLog,
     stop: threading.Event,
+    permit: Permit,
 ) -> Failure | None:
-    """Send what one output means; the first failure ends it. Raises BlobStopped."""
+    """Send what one output means; the first failure ends it. Raises BlobStopped.
+
+    Each blob becomes visible only with the permit.
+    """
     container = output.destination.container
     if container is None:
         return None
@@ -137,7 +142,7 @@ def upload_output(
     if not uploads:
         log.say(f"{output.file_pattern}: no file matches")
     for upload in uploads:
-        trouble = _upload_file(upload, container, task_directory, client, log, stop)
+        trouble = _upload_file(upload, container, task_directory, client, log, stop, permit)
         if trouble is not None:
             return trouble
     return None
@@ -150,6 +155,7 @@ def _upload_file(
     client: BlobClient,
     log: UploadLog,
     stop: threading.Event,
+    permit: Permit,
 ) -> Failure | None:
     try:
         source = open_beneath(task_directory, upload.path, os.O_RDONLY)
@@ -161,7 +167,8 @@ def _upload_file(
             log.say(f"{upload.path}: not a file, not uploaded")
             return None
         url = blob_url(container.container_url, upload.blob)
-        client.upload(f"/proc/self/fd/{source}", url, _headers(container), stop=stop)
+        path = f"/proc/self/fd/{source}"
+        client.upload(path, url, _headers(container), stop=stop, permit=permit)
     except BlobError as error:
         log.complain(f"{upload.path}: {error}")
         return failure(

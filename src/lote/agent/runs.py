@@ -131,14 +131,29 @@ class Runs:
     def confirmed(self, name: Name) -> None:
         """The server wants this run's outputs."""
         work = self._works.get(name)
-        if work is not None and work.phase == phases.CONFIRMING:
+        if work is None:
+            return
+        if work.phase == phases.CONFIRMING:
             self._upload(work)
+        elif work.permit is not None:
+            work.permit.answer()
+
+    def confirm_again(self, work: Work) -> None:
+        """An upload wants to know whether its run is still the current one."""
+        if work.phase == phases.UPLOADING and not self._is_closing:
+            self._outbox.add_urgent(Confirm(work.key, work.run))
+            self._on_change()
 
     def refused(self, names: Iterable[Name]) -> None:
-        """These runs are not current: nothing more is to be heard of them."""
+        """These runs are not current: nothing more is to be heard of them.
+
+        Unless the server has asked for their end: then it waits to be told of it.
+        """
         for name in names:
-            self._outbox.forget(name)
-            self.kill([name], phases.DROPPED)
+            work = self._works.get(name)
+            if work is not None and work.ended_by != phases.KILLED_BY_SERVER:
+                self._outbox.forget(name)
+                self.kill([name], phases.DROPPED)
 
     def keep_only(self, confirmed: set[Name]) -> None:
         """After a reconnection: all other runs in hand are not wanted any more."""
@@ -162,8 +177,7 @@ class Runs:
         """Begin nothing more; transfers under way are stopped."""
         self._is_closing = True
         for work in self._works.values():
-            if work.stop is not None:
-                work.stop.set()
+            work.halt()
             if work.timer is not None:
                 work.timer.cancel()
 
@@ -286,7 +300,7 @@ class Runs:
         self._transfers.download(work, self._downloaded)
 
     def _downloaded(self, work: Work, trouble: Failure | None) -> None:
-        if work.phase == phases.ENDED:
+        if work.phase == phases.ENDED or self._is_closing:
             return
         assert work.start_s is not None
         work.stop = None
@@ -360,7 +374,9 @@ class Runs:
         begun_s = self._clock()
 
         def uploaded(work: Work, trouble: Failure | None) -> None:
-            work.stop = None
+            if self._is_closing:  # stopped half way: no end that the next life could report
+                return
+            work.stop = work.permit = None
             work.end_s = self._clock()
             work.upload_us = int((work.end_s - begun_s) * 1e6)
             if trouble is not None and work.failure is None:
@@ -386,7 +402,7 @@ class Runs:
         elif work.phase in (phases.QUEUED, phases.RUNNING):
             self._links.kill(work.key, work.run)
         elif work.phase in (phases.PREPARING, phases.UPLOADING) and work.stop is not None:
-            work.stop.set()
+            work.halt()
             if work.phase == phases.PREPARING:
                 # An upload must be over before another run may write the same blobs; a download
                 # that hangs is left alone, as it writes nothing more into the directory.

@@ -8,8 +8,8 @@ import msgspec
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who the agent is and whom it calls. ``secret`` is never written anywhere.
 
-    ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root. Members
-    that an agent does not need (such as the server's grace) are ignored.
+    ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root.
+    ``grace_s``: how long the server waits for an agent that is away. Unknown members are ignored.
     """
 
     node_id: str
@@ -18,6 +18,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     node_dir: str
     ca_file: str | None = None
     task_uid_base: int | None = None
+    grace_s: float = 60.0
 
     def __repr__(self) -> str:
         return f"AgentSettings(node_id={self.node_id!r}, node_dir={self.node_dir!r})"

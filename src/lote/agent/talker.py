@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import ssl
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, cast
 
 from msgspec import MsgspecError
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,6 +24,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 from websockets.frames import CloseCode
+from websockets.typing import DataLike
 
 from lote import __version__
 from lote.agent.channel_error import ChannelError
@@ -30,6 +33,7 @@ from lote.agent.fork import Forked
 from lote.agent.journal import Journal
 from lote.agent.keeper import Keeper
 from lote.agent.layout import Layout
+from lote.agent.lease import Lease
 from lote.agent.links import Links
 from lote.agent.log import Log
 from lote.agent.machine import describe_machine
@@ -77,10 +81,32 @@ PING_INTERVAL_S = 5.0  # a connection that is only half there is found out in tw
 DIAL_TIMEOUT_S = 5.0
 MESSAGE_MAX_BYTES = 64 * 1024 * 1024
 
+SPAWNERS_END_S = 5.0  # for each to kill what it runs; half of what an engine grants an agent
+KILLED_END_S = 2.0
+
 LEFT = "left"  # the node is no longer the server's: nothing of it shall stay
 STOPPED = "stopped"  # told by a signal
 LOST_SPAWNER = "lost spawner"  # the agent has to begin anew, as after
 BROKEN = "broken"  # an error of ours, told on stderr
+
+
+class LeasedConnection(ClientConnection):
+    """A connection whose pongs renew the agent's lease, once the server has said what is wanted."""
+
+    lease: Lease | None = None
+
+    async def ping(self, data: DataLike | None = None) -> Awaitable[float]:
+        """Send a ping, as the keep-alive of the connection does; its pong renews the lease."""
+        lease = self.lease
+        sent_s = lease.clock() if lease is not None else 0.0
+        pong: asyncio.Future[float] = cast("asyncio.Future[float]", await super().ping(data))
+
+        def renew(pong: asyncio.Future[float]) -> None:
+            if lease is not None and not pong.cancelled() and pong.exception() is None:
+                lease.renew(sent_s)
+
+        pong.add_done_callback(renew)
+        return pong
 
 
 class Talker:
@@ -93,16 +119,18 @@ class Talker:
         self._world = world
         self._log = log
         self._boot = world.new_guid()
-        self._outbox = Outbox(world.monotonic)
+        self._lease = Lease(world.since_boot, settings.grace_s)
+        self._outbox = Outbox(world.monotonic, world.since_boot)
         self._journal = Journal(layout.journal, world)
         self._links = Links(forked, self._take_notes, lambda: self._end(LOST_SPAWNER))
         users = Users(settings.task_uid_base)
-        self._transfers = Transfers(layout, settings.ca_file, world.monotonic)
+        self._transfers = Transfers(layout, settings.ca_file, world.monotonic, self._lease)
         self._keeper = Keeper(layout, world, log)
         self._runs = Runs(
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
             self._keeper.keep_for, self._after_change,
         )  # fmt: skip
+        self._transfers.confirm_again = self._runs.confirm_again
         self._start_task = StartTask(
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
             self._after_change,
@@ -111,10 +139,11 @@ class Talker:
         self._vitals = Vitals(layout, self._outbox, log)
         self._layout = layout
         self._over: asyncio.Future[str] | None = None
-        self._channel: ClientConnection | None = None
+        self._channel: LeasedConnection | None = None
         self._sender = asyncio.Event()
         self._flush_timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._is_set_up = False
+        self._hello_s = 0.0
         self._service: dict[str, str] = {}
 
     async def talk(self) -> str:
@@ -184,7 +213,8 @@ class Talker:
         while True:
             begun_s = self._world.monotonic()
             try:
-                async with self._dial() as channel:
+                async with self._dial() as connection:
+                    channel = cast(LeasedConnection, connection)
                     self._log.event("channel_open")
                     begun_s = self._world.monotonic()
                     await self._converse(channel)
@@ -216,16 +246,18 @@ class Talker:
             additional_headers={"Authorization": f"Lote {settings.node_id} {settings.secret}"},
             compression=None,
             max_size=MESSAGE_MAX_BYTES,
-            ping_interval=PING_INTERVAL_S,
+            ping_interval=min(PING_INTERVAL_S, self._lease.length_s / 2),
             ping_timeout=PING_INTERVAL_S,
             open_timeout=DIAL_TIMEOUT_S,
             close_timeout=1.0,
             proxy=None,
             ssl=tls,
+            create_connection=LeasedConnection,
         )
 
-    async def _converse(self, channel: ClientConnection) -> None:
+    async def _converse(self, channel: LeasedConnection) -> None:
         self._is_set_up = False
+        self._hello_s = self._lease.clock()
         await channel.send(_message(self._hello()))
         self._channel = channel
         sender = asyncio.create_task(self._send_reports(channel))
@@ -300,6 +332,9 @@ class Talker:
             for ending in self._outbox.unacknowledged():
                 if (ending.key, ending.run) not in wanted:
                     self._outbox.forget((ending.key, ending.run))
+            self._lease.renew(self._hello_s)
+            if self._channel is not None:
+                self._channel.lease = self._lease
         self._is_set_up = True
         self._service = node_variables(
             account_name=setup.account_name,
@@ -318,6 +353,7 @@ class Talker:
         batch = self._outbox.acknowledge(seq)
         if batch is None:
             return
+        self._lease.renew(batch.sent_s)
         self._journal.acknowledged(self._outbox.unacknowledged())
         self._runs.refused(refused)
         for name in batch.confirms():
@@ -392,10 +428,31 @@ def reap_children() -> None:
         return
 
 
-def wait_for_spawners(pids: list[int]) -> None:
-    """Wait until the spawners are gone, and with them all that they ran."""
-    for pid in pids:
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            continue  # reaped before
+def wait_for_spawners(pids: list[int], limit_s: float = SPAWNERS_END_S) -> list[int]:
+    """Wait until the spawners are gone, and with them all that they ran; gives those killed.
+
+    One that has not ended by itself after ``limit_s`` (it is stopped, or what it ran does not
+    die) is killed: what it leaves is the caller's to end.
+    """
+    left = [pid for pid in pids if not _has_ended(pid, limit_s)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        _has_ended(pid, KILLED_END_S)
+    return left
+
+
+def _has_ended(pid: int, limit_s: float) -> bool:
+    """Whether a child has ended within this time; then it is reaped."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        descriptor = os.pidfd_open(pid)
+    except (ChildProcessError, ProcessLookupError):
+        return True  # reaped before
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    has_ended = bool(poll.poll(limit_s * 1000))
+    os.close(descriptor)
+    if has_ended:
+        os.waitpid(pid, 0)
+    return has_ended

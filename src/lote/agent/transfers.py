@@ -17,6 +17,7 @@ from lote.agent.failures import failure
 from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_input
 from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
+from lote.agent.lease import Lease, RunPermit
 from lote.agent.outputs import UploadLog, is_wanted, upload_output
 from lote.agent.work import Work
 from lote.blobs.client import BlobClient
@@ -30,9 +31,17 @@ Done = Callable[[Work, Failure | None], None]
 
 
 class Transfers:
-    """Moves files for runs; calls back on the loop with what went wrong, or None."""
+    """Moves files for runs; calls back on the loop with what went wrong, or None.
 
-    def __init__(self, layout: Layout, ca_file: str | None, clock: Callable[[], float]) -> None:
+    ``confirm_again`` is called on the loop when an upload needs to know anew that its run is the
+    current one.
+    """
+
+    def __init__(
+        self, layout: Layout, ca_file: str | None, clock: Callable[[], float], lease: Lease
+    ) -> None:
+        self.confirm_again: Callable[[Work], None] = lambda work: None
+        self._lease = lease
         self.auto_storage: AutoStorage | None = None
         self.service: dict[str, str] = {}  # the node's variables, which patterns may name
         self._client = BlobClient(ca_file=ca_file)
@@ -64,6 +73,11 @@ class Transfers:
     ) -> None:
         loop = asyncio.get_running_loop()
         stop = work.stop = threading.Event()
+
+        def ask() -> None:
+            loop.call_soon_threadsafe(self.confirm_again, work)
+
+        work.permit = RunPermit(self._lease, ask, stop)
 
         def finish(future: Future[Failure | None]) -> None:
             if not future.cancelled() and not loop.is_closed():
@@ -117,7 +131,9 @@ class Transfers:
         return self._files.submit(fetch_input, wanted, working_directory, owner, self._cache, stop)
 
     def _upload(self, work: Work, stop: threading.Event) -> Failure | None:
+        permit = work.permit
         assert work.exit_code is not None
+        assert permit is not None
         owner = work.user[:2] if work.user is not None else None
         variables = self._variables(work)
         trouble: Failure | None = None
@@ -126,7 +142,7 @@ class Transfers:
             for output in work.spec.output_files or []:
                 if is_wanted(output, work.exit_code):
                     failed = upload_output(
-                        output, work.directory, variables, self._client, log, stop
+                        output, work.directory, variables, self._client, log, stop, permit
                     )
                     trouble = trouble or failed
         finally:

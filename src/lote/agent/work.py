@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from lote.agent.lease import RunPermit
 from lote.agent.orders import User
 from lote.agent.task_spec import TaskSpec
 from lote.wire.frames import Failure, JobFacts, Run
@@ -32,9 +33,9 @@ class Work:
 
     __slots__ = (
         "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
-        "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "phase", "retries",
-        "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "upload_us", "user",
-        "user_us",
+        "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit", "phase",
+        "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "upload_us",
+        "user", "user_us",
     )  # fmt: skip
 
     def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
@@ -62,6 +63,7 @@ class Work:
         self.limit_s: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.stop: threading.Event | None = None  # of the transfer under way
+        self.permit: RunPermit | None = None  # of the upload under way
         self.exit_code: int | None = None
         self.failure: Failure | None = None
         self.download_us = self.run_us = self.upload_us = 0
@@ -71,6 +73,13 @@ class Work:
     def name(self) -> tuple[int, int]:
         """What frames call it."""
         return (self.key, self.run)
+
+    def halt(self) -> None:
+        """Tell the transfer under way to end."""
+        if self.stop is not None:
+            self.stop.set()
+        if self.permit is not None:
+            self.permit.answer()
 
     def retries_max(self) -> int:
         """How often a nonzero exit is tried again; -1 without end."""

@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 from lote.blobs.connections import BROKEN, Body, Connections, Exchange, FileShrank
 from lote.blobs.failure import BlobError, BlobStopped, refused_by_server
 from lote.blobs.listing import parse_error
+from lote.blobs.permit import PermitLost
 
 BACK_OFF_MAX_S = 5.0
 RETRY_AFTER_MAX_S = 30.0  # a server that asks for more is not obeyed for longer
@@ -53,6 +54,9 @@ class Attempts:
             exchange = self.connections.request(method, url, headers, body)
         except FileShrank as error:
             raise BlobError("misc", url, str(error)) from error
+        except PermitLost as error:
+            failure = BlobError("misc", url, "the permit ran out")
+            raise Transient(failure, progressed=True) from error  # it is waited for, not counted
         except BROKEN as error:
             raise Transient(broken(url, error)) from error
         if exchange.status >= 400:

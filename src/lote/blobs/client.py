@@ -19,6 +19,7 @@ from lote.blobs.failure import BlobError
 from lote.blobs.fetch import Downloaded, Fetch, Progress, plain_etag
 from lote.blobs.listing import BlobItem, block_list_xml, parse_page
 from lote.blobs.parts import block_id, block_size
+from lote.blobs.permit import Permit, check_of
 from lote.blobs.urls import with_query
 
 API_VERSION = "2021-12-02"  # has all we send; the provider and Azurite take it
@@ -110,18 +111,23 @@ class BlobClient:
         *,
         on_progress: Progress | None = None,
         stop: threading.Event | None = None,
+        permit: Permit | None = None,
     ) -> str:
         """Write a file as a block blob, replacing what is there; gives the new ETag.
 
         ``headers``: ``x-ms-blob-content-type``, ``x-ms-meta-*`` … A file that grows meanwhile is
-        sent as long as it was at the start; one that shrinks is a ``BlobError``.
+        sent as long as it was at the start; one that shrinks is a ``BlobError``. ``permit`` is
+        asked about the one request that makes the blob visible, right before and while it is sent.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size
             if size > self._single_put_max_bytes:
-                return self._put_blocks(descriptor, size, blob_url, headers, on_progress, stop)
-            etag = self._put_blob(blob_url, file_body(descriptor, 0, size), headers, stop)
+                return self._put_blocks(
+                    descriptor, size, blob_url, headers, on_progress, stop, permit
+                )
+            body = file_body(descriptor, 0, size, check_of(permit))
+            etag = self._put_blob(blob_url, body, headers, stop, permit)
             if on_progress is not None:
                 on_progress(size, size)
             return etag
@@ -154,10 +160,15 @@ class BlobClient:
                 return
 
     def _put_blob(
-        self, url: str, body: Body, headers: Mapping[str, str], stop: threading.Event | None
+        self,
+        url: str,
+        body: Body,
+        headers: Mapping[str, str],
+        stop: threading.Event | None,
+        permit: Permit | None = None,
     ) -> str:
         sent = {"x-ms-blob-type": "BlockBlob", **headers}
-        return self._send("PUT", url, sent, body, stop)[0]
+        return self._send("PUT", url, sent, body, stop, permit)[0]
 
     def _put_blocks(
         self,
@@ -167,6 +178,7 @@ class BlobClient:
         headers: Mapping[str, str],
         on_progress: Progress | None,
         stop: threading.Event | None,
+        permit: Permit | None,
     ) -> str:
         step = block_size(size_bytes)
         ids: list[str] = []
@@ -177,8 +189,9 @@ class BlobClient:
             self._send("PUT", part_url, NO_HEADERS, body, stop)
             if on_progress is not None:
                 on_progress(offset + body.size_bytes, size_bytes)
-        body = bytes_body(block_list_xml(ids))
-        return self._send("PUT", with_query(url, "comp=blocklist"), headers, body, stop)[0]
+        body = bytes_body(block_list_xml(ids), check_of(permit))
+        list_url = with_query(url, "comp=blocklist")
+        return self._send("PUT", list_url, headers, body, stop, permit)[0]
 
     def _send(
         self,
@@ -187,11 +200,14 @@ class BlobClient:
         headers: Mapping[str, str],
         body: Body | None,
         stop: threading.Event | None,
+        permit: Permit | None = None,
     ) -> tuple[str, bytes]:
         """A request of the Blob protocol with a small answer, with retries: (ETag, body)."""
         sent = {"x-ms-version": API_VERSION, **headers}
 
         def attempt() -> tuple[str, bytes]:
+            if permit is not None:
+                permit.ensure()
             exchange = self._attempts.open(method, url, sent, body)
             if exchange.status >= 300:
                 refuse(url, exchange)

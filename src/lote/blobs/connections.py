@@ -6,6 +6,7 @@ noticed before it is used again, so that a request never fails for that alone.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import select
@@ -16,26 +17,41 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from lote.blobs.permit import Check, no_check
+
 if TYPE_CHECKING:
     import ssl
 
 IDLE_CONNECTIONS_MAX = 8  # a host; more threads than this at once is not our use
 BROKEN = (OSError, http.client.HTTPException)  # everything a socket or a torn answer can raise
 
+PIECE_BYTES = 1 << 20  # between two looks at a permit; the socket's buffer holds less
+TLS_PIECE_BYTES = 64 * 1024
+NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS})  # not for this file system
+
 SendBody = Callable[[socket.socket], None]
 Key = tuple[str, str]
 
 
 class Body(NamedTuple):
-    """What a request carries: its length in bytes, and what writes it to the socket."""
+    """What a request carries: its length in bytes, and what writes it to the socket.
+
+    ``check`` is asked before anything is sent; it may raise and so break the request off.
+    """
 
     size_bytes: int
     send: SendBody
+    check: Check = no_check
 
 
-def bytes_body(content: bytes) -> Body:
-    """A body held in memory."""
-    return Body(len(content), lambda sock: sock.sendall(content))
+def bytes_body(content: bytes, check: Check = no_check) -> Body:
+    """A body held in memory; ``check`` is asked before it is sent."""
+
+    def send(sock: socket.socket) -> None:
+        check()
+        sock.sendall(content)
+
+    return Body(len(content), send, check)
 
 
 class Exchange:
@@ -170,6 +186,8 @@ class Connections:
             connection.putheader(name, value)
         if body is not None:
             connection.putheader("Content-Length", str(body.size_bytes))
+        if body is not None:
+            body.check()  # an empty body is whole with its headers
         connection.endheaders()
         if body is not None:
             # A server may refuse before it has read everything: then its answer is what counts,
@@ -178,16 +196,64 @@ class Connections:
                 body.send(connection.sock)
 
 
-def file_body(descriptor: int, offset_bytes: int, size_bytes: int) -> Body:
-    """A body that is a stretch of an open file; sent by the kernel where TLS is not in the way."""
+def file_body(descriptor: int, offset_bytes: int, size_bytes: int, check: Check = no_check) -> Body:
+    """A body that is a stretch of an open file; sent by the kernel where TLS is not in the way.
+
+    ``check`` is asked before each piece that is handed to the kernel: a process that was stopped
+    meanwhile sends nothing more of a body that nobody wants any longer.
+    """
 
     def send(sock: socket.socket) -> None:
-        with os.fdopen(os.dup(descriptor), "rb", buffering=0) as source:
-            sent = sock.sendfile(source, offset_bytes, size_bytes) if size_bytes else 0
+        # A socket with TLS is a socket of another class, which the kernel can't send to.
+        sent = _send_file(sock, descriptor, offset_bytes, size_bytes, check)
         if sent != size_bytes:
             raise FileShrank(f"the file became shorter while it was sent ({sent} bytes)")
 
-    return Body(size_bytes, send)
+    return Body(size_bytes, send, check)
+
+
+def _send_file(sock: socket.socket, descriptor: int, offset: int, size: int, check: Check) -> int:
+    """Send up to ``size`` bytes; gives how many there were."""
+    if type(sock) is not socket.socket:
+        return _send_pieces(sock, descriptor, offset, size, check)
+    sent = 0
+    while sent < size:
+        check()
+        try:
+            step = min(size - sent, PIECE_BYTES)
+            count = os.sendfile(sock.fileno(), descriptor, offset + sent, step)
+        except BlockingIOError:
+            _await_room(sock)
+            continue
+        except OSError as error:
+            if error.errno not in NO_SENDFILE or sent:
+                raise
+            return _send_pieces(sock, descriptor, offset, size, check)
+        if not count:
+            break
+        sent += count
+    return sent
+
+
+def _send_pieces(sock: socket.socket, descriptor: int, offset: int, size: int, check: Check) -> int:
+    sent = 0
+    while sent < size:
+        piece = os.pread(descriptor, min(size - sent, TLS_PIECE_BYTES), offset + sent)
+        if not piece:
+            break
+        check()
+        sock.sendall(piece)
+        sent += len(piece)
+    return sent
+
+
+def _await_room(sock: socket.socket) -> None:
+    """Wait until the other end takes more. Raises TimeoutError after the socket's time limit."""
+    limit_s = sock.gettimeout()
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    if not poll.poll(None if limit_s is None else limit_s * 1000):
+        raise TimeoutError("timed out")
 
 
 class FileShrank(Exception):

@@ -196,7 +196,7 @@ async def start_storage(
         (wanted[0], wanted[1]),
         {account.storage_name: account.storage_keys},
         (certificates.certificate, certificates.private_key),
-        bounds_of(settings),
+        storage_bounds(settings),
     )
     try:
         ports = await process.start()
@@ -212,6 +212,14 @@ def bounds_of(settings: Settings) -> Bounds:
     return Bounds(
         settings.connections_max, settings.head_bytes_max, settings.head_s, settings.body_stall_s
     )
+
+
+def storage_bounds(settings: Settings) -> Bounds:
+    """What the built-in storage takes. A body that stalls is given up within half the nodes' grace
+    (it is noticed in twice this time): what a node had begun to send before it was lost must not
+    be finished after its task ran elsewhere."""
+    bounds = bounds_of(settings)
+    return bounds._replace(body_stall_s=min(bounds.body_stall_s, settings.node_grace_s / 4))
 
 
 class Composed:

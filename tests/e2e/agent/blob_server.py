@@ -19,6 +19,7 @@ class BlobServer:
         self.denied: set[str] = set()
         self.requests: Counter[str] = Counter()
         self.gate = threading.Event()  # "slow" blobs end when it is set
+        self.begun = threading.Event()  # a write of a "slow" blob was begun
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -100,8 +101,22 @@ def _handler(server: BlobServer) -> type[BaseHTTPRequestHandler]:
             self.answer(200, body.encode())
 
         def do_PUT(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
             path = unquote(urlsplit(self.path).path).removeprefix("/acct/")
+            length = int(self.headers["Content-Length"])
+            server.requests[f"PUT {path}"] += 1
+            content = b""
+            if path.endswith("slow"):
+                content = self.rfile.read(min(1, length))
+                server.begun.set()
+                server.gate.wait(20)
+            content += self.rfile.read(length - len(content))
+            if len(content) < length:  # broken off
+                server.requests["torn"] += 1
+                self.close_connection = True
+                return
+            if "comp=block&" in self.path:
+                self.answer(201)
+                return
             container = path.partition("/")[0]
             if container in server.denied:
                 self.answer(403)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from blob_server import BlobServer
 from channel import Agent, Channel
 
+from lote.agent.tree import children_of
 from lote.wire import frames
 
 
@@ -285,5 +288,89 @@ def test_a_killed_task_uploads_nothing(node, blobs):
         assert ended.exit_code == -9
         assert not channel.of(frames.Confirm)
         assert not [path for path in blobs.blobs if path.startswith("out/")]
+
+    node.drive(scenario)
+
+
+# -- outputs of an agent that was away ----------------------------------------------------------
+
+LARGE = 12 << 20  # one Put Blob, and more than what sockets hold
+BLOCKS = 20 << 20  # blocks and a list
+SHORT_GRACE_S = 1.0  # so that the lease is half a second
+
+
+async def stopped_while_uploading(channel: Channel, agent: Agent, blobs: BlobServer) -> None:
+    """Stop the agent in the middle of a body, for longer than its lease lasts; let it go on."""
+    await asyncio.to_thread(blobs.begun.wait, 20)
+    agent.process.send_signal(signal.SIGSTOP)
+    blobs.gate.set()  # all that is under way arrives
+    assert channel.connection is not None
+    channel.connection.transport.abort()  # a server that takes a node for lost hangs up
+    await asyncio.sleep(SHORT_GRACE_S)
+    agent.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("size", [LARGE, BLOCKS])
+@pytest.mark.parametrize("is_current", [True, False])
+def test_an_output_needs_a_fresh_word_after_a_pause(node, blobs, size, is_current):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        task = sh(f"head -c {size} /dev/zero > big")
+        task["outputFiles"] = [output("big", f"{blobs.url}/out?sig=good", path="slow")]
+        [name] = await channel.run(task)
+        await asyncio.to_thread(blobs.begun.wait, 20)
+        confirms = len(channel.of(frames.Confirm))
+        channel.confirms_held = lambda held: is_current
+        await stopped_while_uploading(channel, agent, blobs)
+        if is_current:
+            [ended] = await channel.ended(name)
+            assert (ended.exit_code, ended.failure) == (0, None)
+            assert "out/slow" in blobs.blobs
+            assert confirms == 1
+            if size == LARGE:
+                assert len(blobs.blobs["out/slow"]) == size
+                assert len(channel.of(frames.Confirm)) == 2
+        else:
+            [after] = await channel.run(sh("true"))
+            await channel.ended(after)
+            assert "out/slow" not in blobs.blobs
+            assert name not in {(one.key, one.run) for one in channel.of(frames.Ended)}
+        if size == LARGE:
+            assert blobs.requests["torn"] == 1
+
+    node.drive(scenario, {"grace_s": SHORT_GRACE_S}, slots=2)
+
+
+def test_an_upload_that_was_killed_while_it_asked_is_reported(node, blobs):
+    """The server's refusal of a run that it has killed must not swallow its end."""
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        task = sh(f"head -c {LARGE} /dev/zero > big")
+        task["outputFiles"] = [output("big", f"{blobs.url}/out?sig=good", path="slow")]
+        [name] = await channel.run(task)
+        await asyncio.to_thread(blobs.begun.wait, 20)
+        channel.refused.add(name)
+        await channel.send(frames.Kill([name]))
+        await channel.send(frames.Ack(channel.reports[-1].seq, [name]))
+        blobs.gate.set()
+        [ended] = await channel.ended(name)
+        assert ended.failure.code == "TaskEnded"
+        assert "out/slow" not in blobs.blobs
+
+    node.drive(scenario)
+
+
+def test_an_upload_is_not_reported_as_done_by_an_agent_that_ends(node, blobs):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        task = sh(f"head -c {LARGE} /dev/zero > big")
+        task["outputFiles"] = [output("big", f"{blobs.url}/out?sig=good", path="slow")]
+        [name] = await channel.run(task)
+        await asyncio.to_thread(blobs.begun.wait, 20)
+        [spawner] = children_of(agent.process.pid)[:1]
+        os.kill(spawner, signal.SIGKILL)  # the agent begins anew, in place
+        blobs.gate.set()
+        await channel.until(lambda: len(channel.hellos) == 2)
+        held = {(one.key, one.run) for one in channel.hellos[-1].held}
+        if "out/slow" not in blobs.blobs:  # it may have been through before the end
+            assert name not in held
 
     node.drive(scenario)
