@@ -101,11 +101,14 @@ class BadLine:
         server = loop.run_until_complete(self._listen())
         loop.run_forever()
         server.close()
-        left = asyncio.all_tasks(loop)
+        loop.run_until_complete(self._hang_up())
+        loop.close()
+
+    async def _hang_up(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._carry, sock=self._listener)

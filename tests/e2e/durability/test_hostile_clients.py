@@ -17,7 +17,7 @@ from endurance import LENGTH, SEED
 from harness import Lote, lote_service, until
 from raw_http import Answer, GoodClient, Signer, Wire, head, memory_bytes, wire
 
-HEAD_S = 4
+HEAD_S = 3
 STALL_S = 2
 QUEUE_MAX = 24
 IDLE = 500
