@@ -141,15 +141,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) > URL_BYTES_MAX:
             self._stop_parsing(414)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        super().on_header(name, value)
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > self._bounds.head_bytes_max or len(self.headers) > HEADERS_MAX:
-            self._stop_parsing(431)
-
     def on_headers_complete(self) -> None:
         """The request can begin."""
+        headers = self.headers
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in headers])
+        if size > self._bounds.head_bytes_max or len(headers) > HEADERS_MAX:
+            self._stop_parsing(431)
         if len(self.pipeline) >= PIPELINE_MAX:
             self._stop_parsing(400)
         self._in_head = False
@@ -184,8 +181,12 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- time -------------------------------------------------------------------------------
 
     def _watch(self, delay_s: float) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(delay_s, self._look)
+        """Look after this time, or before: a timer that is due later (a head's) gives way."""
+        if self._timer is not None:
+            if self._timer.when() <= self.loop.time() + delay_s:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_later(delay_s, self._look)
 
     def _stop_watching(self) -> None:
         if self._timer is not None:
