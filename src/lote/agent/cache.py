@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from lote.agent.disk import is_disk_full
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobStopped
 
@@ -69,7 +70,7 @@ class Cache:
         try:
             return self._open(url, stop)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_disk_full(error):
                 raise
             self._shrink(0)  # tasks need the space more
             return self._open(url, stop)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from lote.agent.beneath import Escapes, create_beneath
 from lote.agent.cache import Cache, copy_file
+from lote.agent.disk import is_disk_full
 from lote.agent.failures import failure
 from lote.agent.task_spec import ResourceFile
 from lote.blobs.client import BlobClient
@@ -154,6 +155,6 @@ def _blob_failure(codes: dict[str, str], error: BlobError, path: str) -> Failure
 
 
 def _disk_failure(code: str, error: OSError, path: str) -> Failure:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         code = "DiskFull"
     return failure(code, ("FilePath", path), ("Message", error.strerror or str(error)))

@@ -10,6 +10,7 @@ import os
 
 import msgspec
 
+from lote.agent.disk import is_disk_full
 from lote.agent.ending import Ending
 from lote.world import World
 
@@ -40,7 +41,10 @@ class Journal:
         offset_us = self._offset_us()
         endings = {}
         for line in lines:
-            read = _DECODER.decode(line)
+            try:
+                read = _DECODER.decode(line)
+            except msgspec.DecodeError:
+                continue  # torn by a full disk; the server runs again what it does not hear of
             shift_s = (read.offset_us - offset_us) / 1e6
             ending = read.ending
             ending.start_s += shift_s
@@ -73,15 +77,32 @@ class Journal:
 
     def _append(self, endings: list[Ending], mode: int) -> None:
         offset_us = self._offset_us()
-        lines = [msgspec.json.encode(_Line(offset_us, one)) + b"\n" for one in endings]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | mode
+        lines = [msgspec.json.encode(_Line(offset_us, one)) for one in endings]
+        # Begun on a line of its own, as what a killed agent left there may be torn.
+        content = b"\n".join([b"", *lines, b""]) if lines else b""
         try:
-            descriptor = os.open(self._path, flags, 0o600)
+            is_written = self._put(content, mode)
         except FileNotFoundError:  # the node's directory is gone: the agent is about to end
             return
-        with os.fdopen(descriptor, "wb") as target:
-            target.write(b"".join(lines))
-        self._written.update((one.key, one.run) for one in endings)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            is_written = False
+        if is_written:  # else it is tried again with the next ending
+            self._written.update((one.key, one.run) for one in endings)
+
+    def _put(self, content: bytes, mode: int) -> bool:
+        """Write all of it or nothing; says whether it did."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | mode
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            before = os.fstat(descriptor).st_size
+            is_written = os.write(descriptor, content) == len(content)
+            if not is_written:
+                os.ftruncate(descriptor, before)
+            return is_written
+        finally:
+            os.close(descriptor)
 
     def _offset_us(self) -> int:
         return self._world.now_us() - int(self._world.monotonic() * 1e6)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from lote.agent.disk import is_disk_full
 from lote.agent.layout import Layout
 from lote.agent.log import Log
 from lote.agent.task_spec import RETENTION_DEFAULT_S
@@ -59,8 +60,11 @@ class Keeper:
         due_us = self._world.now_us() + int(retention_s * 1e6)
         self._latest[directory] = due_us
         heapq.heappush(self._due, (due_us, directory))
-        with open(self._layout.retention, "ab") as target:
-            target.write(msgspec.json.encode((due_us, directory)) + b"\n")
+        try:
+            with open(self._layout.retention, "ab") as target:
+                target.write(b"\n" + msgspec.json.encode((due_us, directory)) + b"\n")
+        except OSError as error:
+            self._bear(error)
         self._arm()
 
     def clean(self, directories: list[str]) -> None:
@@ -82,8 +86,17 @@ class Keeper:
             os.rename(directory, trashed)
         except FileNotFoundError:
             return
+        except OSError as error:
+            self._bear(error)
+            trashed = directory  # removed where it is
         self._latest.pop(directory, None)
         self._remover.submit(shutil.rmtree, trashed, ignore_errors=True)
+
+    def _bear(self, error: OSError) -> None:
+        """A full disk is no reason to end; anything else is. Raises the error."""
+        if not is_disk_full(error):
+            raise error
+        self._log.event("retention_not_kept", error=error.strerror)
 
     def _empty_trash(self) -> None:
         for name in os.listdir(self._layout.trash):
@@ -117,7 +130,10 @@ class Keeper:
         except FileNotFoundError:
             return
         for line in lines:
-            due_us, directory = _DECODER.decode(line)
+            try:
+                due_us, directory = _DECODER.decode(line)
+            except msgspec.DecodeError:
+                continue  # torn by a full disk
             self._latest[directory] = due_us
         self._due = [(due_us, directory) for directory, due_us in self._latest.items()]
         heapq.heapify(self._due)
@@ -125,9 +141,12 @@ class Keeper:
     def _save(self) -> None:
         kept = [msgspec.json.encode((due, name)) + b"\n" for name, due in self._latest.items()]
         temporary = f"{self._layout.retention}.new"
-        with open(temporary, "wb") as target:
-            target.write(b"".join(kept))
-        os.replace(temporary, self._layout.retention)
+        try:
+            with open(temporary, "wb") as target:
+                target.write(b"".join(kept))
+            os.replace(temporary, self._layout.retention)
+        except OSError as error:
+            self._bear(error)
 
     def _scan(self) -> None:
         """Look for directories with the default retention whose time is over."""

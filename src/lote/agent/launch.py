@@ -7,6 +7,7 @@ import signal
 import stat
 
 from lote.agent.command_line import DEFAULT_PATH, find_program, split_command_line
+from lote.agent.disk import is_disk_full
 from lote.agent.environment import Base, task_environment
 from lote.agent.orders import Order, Trouble, User
 
@@ -104,6 +105,8 @@ def launch(order: Order, base: Base) -> int:
         _programs.pop((words[0], path), None)
         raise LaunchFailed(_not_found(words[0], working_directory, error)) from error
     except OSError as error:
+        if is_disk_full(error):  # no room for the files of its outputs
+            raise LaunchFailed(_directory_trouble(error)) from error
         raise LaunchFailed(("CommandLaunchFailed", _os_text(error), words[0])) from error
     except ValueError as error:  # an unclosed quote, a NUL, a '=' in a variable's name
         raise LaunchFailed(("CommandLaunchFailed", str(error), line[:200])) from error
@@ -156,7 +159,7 @@ def _os_text(error: OSError) -> str:
 def _directory_trouble(error: OSError) -> Trouble:
     name = error.filename
     path = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
-    code = "DiskFull" if error.errno in (28, 122) else "ResourceDirectoryCreateFailed"
+    code = "DiskFull" if is_disk_full(error) else "ResourceDirectoryCreateFailed"
     return (code, _os_text(error), path)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 
+from lote.agent.disk import is_disk_full
 from lote.agent.work import Work
 
 LOG_BYTES_MAX = 4 * 1024 * 1024  # then the file begins anew and one old one is kept
@@ -50,8 +50,8 @@ class Log:
         try:
             self._size_bytes += os.write(self._descriptor, text.encode(errors="replace"))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise  # a full disk is reported to the server; it must not stop the agent
+            if not is_disk_full(error):
+                raise
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW

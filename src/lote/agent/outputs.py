@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lote.agent.beneath import create_beneath, open_beneath
+from lote.agent.disk import is_disk_full
 from lote.agent.failures import failure
 from lote.agent.pattern import Pattern, PatternError, expand_variables
 from lote.agent.task_spec import ContainerDestination, OutputFile
@@ -96,24 +97,47 @@ def _files_below(task_directory: str, pattern: Pattern) -> Iterator[list[str]]:
 
 
 class UploadLog:
-    """``fileuploadout.txt`` and ``fileuploaderr.txt`` of a task directory."""
+    """``fileuploadout.txt`` and ``fileuploaderr.txt`` of a task directory.
+
+    On a full disk lines are lost: outputs can be sent all the same.
+    """
 
     def __init__(self, task_directory: str, owner: tuple[int, int] | None) -> None:
-        self._out = create_beneath(task_directory, "fileuploadout.txt", 0o644, owner)
-        self._err = create_beneath(task_directory, "fileuploaderr.txt", 0o644, owner)
+        self._out = _create_log(task_directory, "fileuploadout.txt", owner)
+        self._err = _create_log(task_directory, "fileuploaderr.txt", owner)
 
     def say(self, line: str) -> None:
         """A line for the task's people."""
-        os.write(self._out, f"{line}\n".encode(errors="replace"))
+        _append_line(self._out, line)
 
     def complain(self, line: str) -> None:
         """A line about what went wrong."""
-        os.write(self._err, f"{line}\n".encode(errors="replace"))
+        _append_line(self._err, line)
 
     def close(self) -> None:
         """Close both files."""
-        os.close(self._out)
-        os.close(self._err)
+        for descriptor in (self._out, self._err):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _create_log(task_directory: str, name: str, owner: tuple[int, int] | None) -> int | None:
+    try:
+        return create_beneath(task_directory, name, 0o644, owner)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        return None
+
+
+def _append_line(descriptor: int | None, line: str) -> None:
+    if descriptor is None:
+        return
+    try:
+        os.write(descriptor, f"{line}\n".encode(errors="replace"))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
 
 
 def upload_output(

@@ -402,8 +402,7 @@ class Talker:
                 await channel.send(_message(report))
 
     async def _watch_vitals(self) -> None:
-        while True:
-            await asyncio.sleep(self._vitals.interval_s)
+        while True:  # looks first: an agent on a full disk says so with its first words
             if not self._vitals.node_dir_is_there():
                 self._end(LEFT)
             samples = self._vitals.look()
@@ -412,6 +411,7 @@ class Talker:
             if samples is not None and channel is not None and self._is_set_up:
                 with contextlib.suppress(ConnectionClosed):  # samples of a gap are not missed
                     await channel.send(_message(samples))
+            await asyncio.sleep(self._vitals.interval_s)
 
 
 def _message(frame: AgentFrame) -> bytes:

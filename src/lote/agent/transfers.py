@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lote.agent.cache import Cache
+from lote.agent.disk import is_disk_full
 from lote.agent.environment import make_base, task_environment
 from lote.agent.failures import failure
 from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_input
@@ -102,8 +103,8 @@ class Transfers:
         try:
             working_directory = os.fsdecode(prepare_directory(directory, work.user))
         except OSError as error:
-            text = error.strerror or str(error)
-            return failure("ResourceDirectoryCreateFailed", ("Message", text))
+            code = "DiskFull" if is_disk_full(error) else "ResourceDirectoryCreateFailed"
+            return failure(code, ("Message", error.strerror or str(error)))
         wanted = work.spec.resource_files or []
         fetches: list[Future[None]] = []
         try:

@@ -79,6 +79,8 @@ def connect_node(
     _repeat_orders(tx, node, hello)
     if node.state == "leavingpool":
         apply_deallocation(tx, node)
+    elif node.state == "unusable" and not is_new_boot:
+        show_eligible(tx, node)  # its trouble is not over because it called again; it tells when
     elif node.state != "offline":
         make_ready(tx, node, pool)
     pool.order_failures = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -167,3 +170,34 @@ def test_the_journal_survives_a_restart(tmp_path):
 def test_endings_pass_through_json():
     one = ending(4)
     assert msgspec.json.decode(msgspec.json.encode(one), type=Ending) == one
+
+
+def test_a_journal_on_a_full_disk_is_written_when_there_is_room(tmp_path, monkeypatch):
+    path = str(tmp_path / "journal")
+    journal = Journal(path, World())
+    journal.add([ending(1)])
+    whole_write, room_bytes = os.write, [20]
+
+    def write(descriptor: int, content: bytes) -> int:
+        if not room_bytes[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part, room_bytes[0] = content[: room_bytes[0]], 0
+        return whole_write(descriptor, part)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write)
+        journal.add([ending(1), ending(2)])  # a part of it goes in, and is taken out again
+        journal.add([ending(1), ending(2), ending(3)])
+        assert [one.key for one in Journal(path, World()).load()] == [1]
+    journal.add([ending(1), ending(2), ending(3)])
+    assert [one.key for one in Journal(path, World()).load()] == [1, 2, 3]
+
+
+def test_a_torn_line_costs_only_itself(tmp_path):
+    path = tmp_path / "journal"
+    Journal(str(path), World()).add([ending(1), ending(2)])
+    path.write_bytes(path.read_bytes()[:-5])  # killed while it wrote
+    journal = Journal(str(path), World())
+    assert [one.key for one in journal.load()] == [1]
+    journal.add([ending(1), ending(3)])
+    assert [one.key for one in Journal(str(path), World()).load()] == [1, 3]
