@@ -229,9 +229,13 @@ class BoundedProtocol(HttpToolsProtocol):
         idle = [
             one
             for one in self.connections
-            if isinstance(one, BoundedProtocol) and one is not self and one.is_idle
+            if isinstance(one, BoundedProtocol)
+            and one is not self
+            and one.is_idle
+            and not one.transport.is_closing()
         ]
-        idle.sort(key=lambda one: one.idle_since)
+        # Those that never asked for anything go before those that may ask again.
+        idle.sort(key=lambda one: (one.cycle is not None, one.idle_since))
         for one in idle[: -(-len(idle) // 16)]:  # some at once: this looked at all of them
             one.transport.close()
         return bool(idle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -13,18 +14,18 @@ from pathlib import Path
 
 from harness import Lote, gone, lote_service, until
 
+from lote.engines.process import ProcessStat, list_stats, read_stat
 from lote.store.database import open_writer
 from lote.store.invariants import check_invariants
 
 SOURCE = Path(__file__).with_name("unsynced.c")
 KEPT = "nodes"  # the nodes' own files; their machines keep their power
 
-FORGETFUL = '''
+FORGETFUL = {
+    "rows": """
 import sqlite3
 
 class Forgetful(sqlite3.Connection):
-    """Says that it syncs, and does not."""
-
     def execute(self, sql, *values):
         if sql.lower().startswith("pragma synchronous"):
             sql = "PRAGMA synchronous = OFF"
@@ -32,7 +33,13 @@ class Forgetful(sqlite3.Connection):
 
 _connect = sqlite3.connect
 sqlite3.connect = lambda *words, **named: _connect(*words, factory=Forgetful, **named)
-'''
+""",
+    "files": """
+import os
+os.fsync = os.fdatasync = lambda descriptor: None
+""",
+}
+"""Done to a service at its start (``sitecustomize``), so that it says it syncs, and does not."""
 
 
 def build_library(folder: Path) -> Path:
@@ -55,7 +62,8 @@ class Mains:
         """End server and storage at one moment, and lose what they had not synced."""
         lote = self._lote
         assert lote.process is not None
-        lote.client.close()
+        if lote.ready is not None:
+            lote.client.close()
         with self._frozen() as processes:
             for one in processes:
                 os.kill(one.pid, signal.SIGKILL)
@@ -84,11 +92,15 @@ class Mains:
                 self._restore(int(os.readlink(entry)), target / entry.name)
 
     @contextlib.contextmanager
-    def _frozen(self) -> Iterator[list]:
-        storage = self._lote.storage_process()
-        server = [one for one in self._lote.everything() if one.pid == self._lote.pid]
-        processes = server + ([storage] if storage else [])
-        for one in processes:
+    def _frozen(self) -> Iterator[list[ProcessStat]]:
+        lote = self._lote
+        os.kill(lote.pid, signal.SIGSTOP)  # before a look for the others: it starts them
+        agents = set(lote.agents().values())
+        below = [one for one in list_stats() if one.parent == lote.pid and one.pid not in agents]
+        server = read_stat(lote.pid)
+        assert server is not None
+        processes = [server, *below]
+        for one in below:
             os.kill(one.pid, signal.SIGSTOP)
         try:
             yield processes
@@ -129,12 +141,12 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def powered_service(
-    library: Path, folder: Path, *, forgetful: bool = False
+    library: Path, folder: Path, *, forgets: str = "", is_started: bool = True
 ) -> Iterator[tuple[Lote, Mains]]:
-    """A service on a folder whose power can be cut; a ``forgetful`` one never syncs its rows."""
+    """A service whose power can be cut. What it ``forgets`` to sync: ``rows``, ``files``."""
     environment = {"LD_PRELOAD": str(library)}
-    if forgetful:
-        (folder / "sitecustomize.py").write_text(FORGETFUL)
+    if forgets:
+        (folder / "sitecustomize.py").write_text(FORGETFUL[forgets])
         environment["PYTHONPATH"] = str(folder)
     with lote_service(is_started=False, environment=environment) as lote:
         mains = Mains(lote, lote.folder / "shadow")
@@ -142,8 +154,15 @@ def powered_service(
             "LOTE_SHADOWED": str(lote.data),
             "LOTE_SHADOW": str(lote.folder / "shadow"),
         }
-        lote.start()
+        if is_started:
+            lote.start()
         yield lote, mains
+
+
+def content_digests(folder: Path) -> set[str]:
+    """Digests of the files that hold the larger blobs."""
+    files = (path for path in (folder / "blobs" / "contents").rglob("*") if path.is_file())
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class Record:

@@ -307,3 +307,41 @@ def test_a_flood_of_good_requests(lote: Lote, urls: dict[str, str], signer: Sign
     good.check("a flood of 64 connections", write_s=(20, 60))
     assert set(seen) == {"tasks 200", "tasks 503", "blobs 201"}
     assert lote.counts()["active"] >= seen["tasks 200"] * 100
+
+
+def test_more_connections_than_there_may_be() -> None:
+    cap = 40
+    with lote_service(environment={"LOTE_CONNECTIONS_MAX": str(cap)}) as lote:
+        assert lote.ready is not None
+        lote.add_job("j", pool_id="none")
+        url = lote.ready.batch.endpoint
+        # Signed, or it would have its answer at once.
+        whole = Signer(lote).request("POST", "/jobs/j/tasks", TASK | {"id": "x"}, length=5000)
+        request = whole.partition(b"\r\n\r\n")[0] + b"\r\nexpect: 100-continue\r\n\r\n"
+
+        async def idle_crowd() -> int:
+            async with AsyncExitStack() as stack:
+                idle = [await stack.enter_async_context(wire(url)) for _ in range(5 * cap)]
+                return sum(await asyncio.gather(*(one.closed(2) for one in idle)))
+
+        async def busy_crowd() -> tuple[int, Answer]:
+            """How many were told to go on, until one was told to come again later."""
+            async with AsyncExitStack() as stack:
+                for told in range(2 * cap):
+                    one = await stack.enter_async_context(wire(url))
+                    await one.send(request)
+                    answer = await one.answer()
+                    assert answer
+                    if answer.status != 100:
+                        return told, answer
+            raise AssertionError("all were told to go on")
+
+        with GoodClient(lote, "crowd") as good:
+            assert 4 * cap <= asyncio.run(idle_crowd()) <= 5 * cap
+            until_served(good)
+        good.check("a crowd")
+        number, answer = asyncio.run(busy_crowd())
+        assert cap - 2 <= number <= cap
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert lote.counts()["active"] == 0

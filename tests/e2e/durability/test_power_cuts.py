@@ -6,12 +6,13 @@ Longer by ``scripts/endurance power``.
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
 from endurance import LENGTH, SEED
 from harness import until
-from power import Record, build_library, powered_service
+from power import FORGETFUL, Record, build_library, content_digests, powered_service
 from witness import Witness, missing
 
 CUTS = 3 * LENGTH
@@ -73,15 +74,40 @@ def test_at_every_moment_the_disk_has_what_was_acknowledged(library: Path, tmp_p
                 assert record.broken == []
                 assert set(seen.jobs) - record.jobs == set()
                 assert seen.tasks - record.tasks == set()
+                assert seen.files - content_digests(tmp_path / f"disk{moment}") == set()
 
 
-def test_the_cut_would_find_a_service_that_does_not_sync(library: Path, tmp_path: Path) -> None:
-    with powered_service(library, tmp_path, forgetful=True) as (lote, mains):
+@pytest.mark.parametrize("what", FORGETFUL)
+def test_the_cut_would_find_a_service_that_does_not_sync(
+    what: str, library: Path, tmp_path: Path
+) -> None:
+    with powered_service(library, tmp_path, forgets=what) as (lote, mains):
         container = lote.add_container("kept")
         with Witness(lote, container, SEED, "none") as witness:
-            until(lambda: len(witness.acknowledged()) >= 30 or not witness.is_alive())
+            until(lambda: len(witness.acknowledged().files) >= 3 or not witness.is_alive())
             seen = witness.acknowledged()
             mains.copy(tmp_path / "disk")
         record = Record(tmp_path / "disk", tmp_path)
-        assert set(seen.jobs) - record.jobs
-        assert seen.tasks - record.tasks
+        lost = {
+            "rows": set(seen.jobs) - record.jobs and seen.tasks - record.tasks,
+            "files": seen.files - content_digests(tmp_path / "disk"),
+        }
+        assert lost[what]
+
+
+@pytest.mark.parametrize("number", range(2 * LENGTH))
+def test_power_may_go_at_any_moment_of_a_start(number: int, library: Path, tmp_path: Path) -> None:
+    chance = random.Random(SEED * 1000 + number)
+    pause = threading.Event()
+    with powered_service(library, tmp_path, is_started=False) as (lote, mains):
+        for _ in range(3):
+            lote.process = lote.spawn()
+            pause.wait(chance.uniform(0.15, 0.7))
+            mains.cut()
+        lote.start()
+        lote.add_job("j", pool_id="none")
+        lote.add_tasks({"t": "/bin/true"})
+        assert lote.fetch("GET", lote.add_container("con").blob("none")).status == 404
+        mains.cut()
+        lote.start()
+        assert lote.counts()["active"] == 1

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import random
 import threading
+from copy import copy
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from lote.cli.client import BatchClient, BatchError, Unreachable
 from lote.cli.ready import account_of
 
 TASKS = 5  # added together
-BLOB_BYTES = (100, 40_000, 200_000)  # in a row, in a row, in a file
+BLOB_BYTES = (100, 40_000, 200_000)
+INLINE_BYTES_MAX = 65_536  # of blobs that the storage keeps in rows
 
 
 class Acknowledged(NamedTuple):
@@ -29,6 +31,8 @@ class Acknowledged(NamedTuple):
     completed: set[tuple[str, str]]
     blobs: dict[str, str]
     """Digests by name."""
+    files: set[str]
+    """Digests of those blobs that are too large for a row."""
 
     def __len__(self) -> int:
         return len(self.jobs) + len(self.tasks) + len(self.blobs)
@@ -46,7 +50,7 @@ class Witness(threading.Thread):
         self._container = container
         self._chance = random.Random(seed)
         self._pool_id = pool_id
-        self._seen = Acknowledged({}, set(), set(), {})
+        self._seen = Acknowledged({}, set(), set(), {}, set())
         self._lock = threading.Lock()
         self._over = threading.Event()
         self.failures = 0
@@ -63,8 +67,7 @@ class Witness(threading.Thread):
     def acknowledged(self) -> Acknowledged:
         """All that was acknowledged before this call."""
         with self._lock:
-            jobs, tasks, completed, blobs = self._seen
-            return Acknowledged(dict(jobs), set(tasks), set(completed), dict(blobs))
+            return Acknowledged(*(copy(one) for one in self._seen))
 
     def run(self) -> None:
         """Work."""
@@ -108,8 +111,11 @@ class Witness(threading.Thread):
             except (OSError, http.client.HTTPException):
                 status = 0
             if status == 201:
+                digest = hashlib.sha256(content).hexdigest()
                 with self._lock:
-                    self._seen.blobs[name] = hashlib.sha256(content).hexdigest()
+                    self._seen.blobs[name] = digest
+                    if len(content) > INLINE_BYTES_MAX:
+                        self._seen.files.add(digest)
                 return
             self.failures += 1
             self._over.wait(0.02)
