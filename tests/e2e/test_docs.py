@@ -10,7 +10,7 @@ from documents import ROOT, Command, blocks, commands
 
 from lote.cli.ready import exports
 
-CONSOLES = ["docs/start.md", "docs/nodes.md", "docs/troubleshooting.md"]
+CONSOLES = ["docs/start.md", "docs/nodes.md", "docs/troubleshooting.md", "docs/backup.md"]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
 

@@ -27,6 +27,7 @@ from lote.wire.frames import AutoStorage, Failure
 
 FILES_AT_ONCE = 8
 TASKS_AT_ONCE = 8
+ATTEMPTS_MAX = 10  # half a minute in all: a storage that is started again costs no output
 
 Done = Callable[[Work, Failure | None], None]
 
@@ -45,7 +46,7 @@ class Transfers:
         self._lease = lease
         self.auto_storage: AutoStorage | None = None
         self.service: dict[str, str] = {}  # the node's variables, which patterns may name
-        self._client = BlobClient(ca_file=ca_file)
+        self._client = BlobClient(ca_file=ca_file, attempts_max=ATTEMPTS_MAX)
         self._cache = Cache(layout.cache, self._client, clock)
         self._tasks = ThreadPoolExecutor(TASKS_AT_ONCE, "task")
         self._files = ThreadPoolExecutor(FILES_AT_ONCE, "file")
