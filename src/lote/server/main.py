@@ -310,8 +310,8 @@ class Composed:
     def close(self) -> None:
         """End the nodes (or leave them), then the owner."""
         self.desk.close(leave_nodes=self._settings.leave_nodes)
-        self.owner.stop()
         self.service.close()
+        self.owner.stop()  # last: only a writer can write the log back when it closes
 
 
 def _note_start(tx: Tx) -> None:

@@ -89,3 +89,13 @@ def test_the_log_may_end_anywhere_after_what_was_acknowledged(tmp_path: Path) ->
             assert add(lote, {"again"}) > 0
             lote.kill()
         lote.start()
+
+
+def test_a_stop_writes_the_log_back() -> None:
+    with lote_service() as lote:
+        lote.add_job("j", pool_id="none")
+        assert add(lote, EARLY) > 0
+        assert lote.stop() == 0
+        assert [path.name for path in lote.data.glob("account.db*")] == ["account.db"]
+        lote.start()
+        assert lote.counts()["active"] == len(EARLY)
