@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,19 +19,18 @@ MIB = 1 << 20
 @contextlib.contextmanager
 def service_on(disk: str, size: str, *options: str) -> Iterator[Lote]:
     """A service with one of its folders on a small disk: ``data``, ``nodes`` or ``blobs``."""
-    with contextlib.ExitStack() as mounts:
-        with lote_service(is_started=False) as lote:
-            nodes = lote.folder / "node-disk"
-            nodes.mkdir()
-            nodes.chmod(0o711)
-            place = {"data": lote.data, "nodes": nodes, "blobs": lote.data / "blobs"}[disk]
-            if disk == "blobs":
-                place.mkdir(mode=0o700)
-            mounts.enter_context(small_disk(place, size, *options))
-            (lote.data / "nodes").symlink_to(nodes)
-            lote.start()
-            yield lote
-        mounts.close()
+    with contextlib.ExitStack() as mounts, lote_service(is_started=False) as lote:
+        nodes = lote.folder / "node-disk"
+        nodes.mkdir()
+        nodes.chmod(0o711)
+        place = {"data": lote.data, "nodes": nodes, "blobs": lote.data / "blobs"}[disk]
+        if disk == "blobs":
+            place.mkdir(mode=0o700)
+        mounts.callback(shutil.rmtree, lote.folder, ignore_errors=True)  # once unmounted
+        mounts.enter_context(small_disk(place, size, *options))
+        (lote.data / "nodes").symlink_to(nodes)
+        lote.start()
+        yield lote
 
 
 def add(lote: Lote, task_id: str) -> Reply:
@@ -198,34 +198,33 @@ def test_blob_storage_on_a_full_disk():
 
 
 def test_a_database_that_may_only_be_read():
-    with contextlib.ExitStack() as mounts:
-        with lote_service(is_started=False) as lote:
-            mounts.enter_context(image_disk(lote.data, 64))
-            nodes = lote.folder / "node-disk"
-            nodes.mkdir(mode=0o711)
-            (lote.data / "nodes").symlink_to(nodes)
-            lote.start()
-            lote.add_job(pool_id="none")
-            assert add(lote, "before").status == 201
-            with unwritable(lote.data / "account.db", lote.data / "account.db-wal"):
-                for _ in range(3):
-                    refused = add(lote, "during")
-                    assert (refused.status, refused.code) == (503, "ServerBusy")
-                assert lote.ask("GET", "/jobs/j/tasks/before").status == 200
-            until(lambda: add(lote, "after").status == 201, "no restart is needed")
-            assert lote.stop() == 0
+    with contextlib.ExitStack() as mounts, lote_service(is_started=False) as lote:
+        mounts.callback(shutil.rmtree, lote.folder, ignore_errors=True)  # once unmounted
+        mounts.enter_context(image_disk(lote.data, 64))
+        nodes = lote.folder / "node-disk"
+        nodes.mkdir(mode=0o711)
+        (lote.data / "nodes").symlink_to(nodes)
+        lote.start()
+        lote.add_job(pool_id="none")
+        assert add(lote, "before").status == 201
+        with unwritable(lote.data / "account.db", lote.data / "account.db-wal"):
+            for _ in range(3):
+                refused = add(lote, "during")
+                assert (refused.status, refused.code) == (503, "ServerBusy")
+            assert lote.ask("GET", "/jobs/j/tasks/before").status == 200
+        until(lambda: add(lote, "after").status == 201, "no restart is needed")
+        assert lote.stop() == 0
 
-            remount(lote.data, "ro")
-            before = lote.log.stat().st_size
-            assert lote.spawn().wait(30) == 1
-            said = lote.log.read_text()[before:]
-            assert "Read-only file system" in said
-            assert "Traceback" not in said
-            remount(lote.data, "rw")
-            lote.start()
-            names = {task["id"] for task in lote.client.each("list_tasks", {"job_id": "j"})}
-            assert names == {"before", "after"}
-        mounts.close()
+        remount(lote.data, "ro")
+        before = lote.log.stat().st_size
+        assert lote.spawn().wait(30) == 1
+        said = lote.log.read_text()[before:]
+        assert "Read-only file system" in said
+        assert "Traceback" not in said
+        remount(lote.data, "rw")
+        lote.start()
+        names = {task["id"] for task in lote.client.each("list_tasks", {"job_id": "j"})}
+        assert names == {"before", "after"}
 
 
 @contextlib.contextmanager
