@@ -17,8 +17,8 @@ from azure.storage.blob import (
     generate_blob_sas,
     generate_container_sas,
 )
-from conformance.blob_rigs import azurite
 
+from conformance.blob_rigs import azurite
 from lote.cli.service import temporary_service
 from lote.world import World
 
