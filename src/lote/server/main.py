@@ -29,7 +29,7 @@ from lote.server.owner import Owner, Tx
 from lote.server.settle import settle, take_alarms
 from lote.server.streams import Streams
 from lote.settings import HTTP_PORT, STORAGE_PORT, STORAGE_TLS_PORT, TLS_PORT, Settings
-from lote.storage.launch import StorageFailed, StorageProcess
+from lote.storage.launch import StorageFailed, StorageProcess, await_folder
 from lote.store.database import open_reader
 from lote.store.events import add_event
 from lote.wire.frames import AutoStorage
@@ -182,6 +182,10 @@ async def start_storage(
     if settings.storage_connection_string:
         given = StorageAccount.from_connection_string(settings.storage_connection_string)
         return Linked(given, (remembered.storage, remembered.storage_tls))
+    try:
+        await await_folder(folder.path / "blobs")
+    except StorageFailed as error:
+        raise OSError(str(error)) from None
     wanted = []
     for asked, last, default in (
         (settings.storage_port, remembered.storage, STORAGE_PORT),

@@ -65,7 +65,9 @@ def wait_for_end(loop: asyncio.AbstractEventLoop) -> None:
 def die_with_parent() -> None:
     """Have the kernel end this process when its parent dies, however that happens."""
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Not SIGTERM: a server that is started again at once needs the folder and the ports now, and
+    # what was acknowledged survives.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         sys.exit(1)
 

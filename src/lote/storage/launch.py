@@ -6,8 +6,10 @@ It is a process of its own so that moving bytes never holds up placing tasks.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,11 +20,39 @@ from lote.listener import Bounds
 log = logging.getLogger("lote.storage")
 
 START_S_MAX = 15.0
+RELEASE_S_MAX = 10.0  # for a storage process to end after its server was killed
+RELEASE_LOOK_S = 0.02
 RESTART_S = 0.5  # between the end of the process and the next start of it
 
 
 class StorageFailed(Exception):
     """The storage process did not start."""
+
+
+async def await_folder(folder: Path) -> None:
+    """Wait until no process serves this folder: that of a server which has just been killed may
+    need a moment to end. Raises StorageFailed when it goes on being served."""
+    lock = folder / "lock"
+    if not lock.exists():
+        return
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        async with asyncio.timeout(RELEASE_S_MAX):
+            while not _is_free(descriptor):  # noqa: ASYNC110 - the lock of another process
+                await asyncio.sleep(RELEASE_LOOK_S)
+    except TimeoutError:
+        raise StorageFailed(f"another process serves the storage folder {folder}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
 
 
 class StorageProcess:
