@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM as something one looks for, not something that strikes anywhere.
+"""Ctrl-C, SIGTERM and a closed terminal, looked for instead of striking anywhere.
 
 An exception out of the blue leaves a half-read HTTP answer behind, and may be lost altogether when
-it strikes inside a destructor. So both signals are held back and taken at the pauses.
+it strikes inside a destructor. So the signals are held back and taken at the pauses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from types import TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
@@ -21,7 +21,7 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """Holds both signals back within the block. One that nobody took strikes at its end."""
+    """Holds the signals back within the block. One that nobody took strikes at its end."""
 
     def __enter__(self) -> Interrupts:
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
