@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import resource
 import socket
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from uvicorn.server import ServerState
 URL_BYTES_MAX = 60_000  # a filter of 16,384 characters, all escaped; httptools counts in 16 bits
 HEADERS_MAX = 256  # ours: clients send under 30, and up to 100 of a blob's metadata
 PIPELINE_MAX = 64  # requests sent ahead on one connection; no client in use sends any
+BACKLOG = 2048  # connections that wait to be accepted
 DROPPED_BYTES_MAX = 16 << 20  # of a body that goes on after its answer
 LINGER_S = 2.0  # a refused client may go on sending for so long, and so sees the answer
 FILES_BESIDE = 256  # descriptors for databases, files and children
@@ -265,6 +267,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Refuses: ``OSError``.
+
+    It listens at once: a port that is only bound may be given to another process that asks for a
+    free one, and whoever listens second would be refused later, when nobody expects it any more.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        is_bound = False
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            is_bound = True
+            listener.listen(BACKLOG)
+        except OSError as failure:
+            listener.close()
+            if not port and is_bound and failure.errno == errno.EADDRINUSE:
+                continue  # another took the same free port between the two calls
+            raise
+        listener.set_inheritable(False)
+        return listener
 
 
 def bounded(

@@ -16,7 +16,7 @@ from lote.blobs.accounts import StorageAccount
 from lote.blobs.sas import account_sas
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
-from lote.listener import Bounds, QuietServer, bounded, fit_file_limit
+from lote.listener import BACKLOG, Bounds, QuietServer, bounded, fit_file_limit, listen
 from lote.server.certificate import Certificates, make_certificates
 from lote.server.channel import Callers
 from lote.server.desk import EngineDesk
@@ -35,7 +35,6 @@ from lote.store.events import add_event
 from lote.wire.frames import AutoStorage
 from lote.world import World
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 75
 CHANNEL_BYTES_MAX = 64 << 20
 PING_S = 5.0  # a node that hangs is out of contact after twice that, or twice a shorter grace
@@ -102,17 +101,10 @@ def bind(host: str, asked: int | None, remembered: int, default: int) -> socket.
     for port in choices:
         if not port and asked != 0:
             continue
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, port))
+            return listen(host, port)
         except OSError as failure:
-            listener.close()
             error = OSError(f"Port {port} of {host} can't be used: {failure.strerror}.")
-            continue
-        listener.set_inheritable(False)
-        return listener
     raise error or OSError("no port to listen on")
 
 

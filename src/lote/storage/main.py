@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
 
-from lote.listener import BoundedProtocol, Bounds, QuietServer, bounded, fit_file_limit
+from lote.listener import (
+    BACKLOG,
+    BoundedProtocol,
+    Bounds,
+    QuietServer,
+    bounded,
+    fit_file_limit,
+    listen,
+)
 from lote.storage.app import StorageApp
 from lote.storage.authentication import AccountKeys
 from lote.storage.endpoint import Limits
 from lote.world import World
 
 KEEP_ALIVE_S = 75
-BACKLOG = 1024
 STOP_GRACE_S = 3
 METADATA_PREFIX = b"x-ms-meta-"
 
@@ -110,15 +116,6 @@ async def _serve(
         await asyncio.gather(*serving)
     finally:
         app.close()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Refuses: ``OSError``."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((host, port))
-    return sock
 
 
 def _config(tls: Tls | None, bounds: Bounds) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Tests of the sockets that the HTTP servers listen on."""
+
+import errno
+import socket
+
+import pytest
+
+from lote.listener import listen
+
+RealSocket = socket.socket
+
+
+def test_a_port_is_taken_from_the_moment_it_is_known():
+    with listen("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address, timeout=5) as client:  # before anything serves it
+            assert client.getpeername() == address
+
+
+def test_a_port_that_another_listens_on_is_refused():
+    with listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="Address already in use"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_a_free_port_that_another_takes_first_is_given_up_for_another(monkeypatch):
+    others = []
+
+    class Overtaken(RealSocket):
+        def listen(self, backlog):  # type: ignore[override]
+            if not others:
+                other = RealSocket()
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind(self.getsockname())
+                other.listen()
+                others.append(other)
+            super().listen(backlog)
+
+    monkeypatch.setattr("lote.listener.socket.socket", Overtaken)
+    with listen("127.0.0.1", 0) as listener, others[0]:
+        assert listener.getsockname()[1] != others[0].getsockname()[1]
+
+
+def test_a_port_asked_for_by_number_is_not_exchanged_for_another(monkeypatch):
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+
+    class Overtaken(RealSocket):
+        def listen(self, backlog):  # type: ignore[override]
+            raise OSError(errno.EADDRINUSE, "taken")
+
+    monkeypatch.setattr("lote.listener.socket.socket", Overtaken)
+    with pytest.raises(OSError, match="taken"):
+        listen("127.0.0.1", port)
