@@ -156,6 +156,11 @@ class Million:
             lambda: task_counts(client, "j")["completed"] > done, what="a task to run", poll_s=0.01
         )
         client.call("disable_job", {"job_id": "j"}, body={"disableTasks": "wait"})
+        wait_until(
+            lambda: client.get("get_job", {"job_id": "j"})["state"] == "disabled",
+            what="the job to be disabled",
+            poll_s=0.01,
+        )
         began = f"DateTime'{utc(self.server.started_at)}'"
         query = {"$filter": f"executionInfo/startTime gt {began}", "$select": "executionInfo"}
         ran = client.get("list_tasks", {"job_id": "j"}, query)["value"]
