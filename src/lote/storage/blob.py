@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lote.storage.conditions import Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
+from lote.storage.lease import Lease, lease_text, parse_lease
 
-COLUMNS = "id, name, etag, created_us, modified_us, size, content, properties, metadata"
+COLUMNS = (
+    "id, name, snapshot, kind, etag, created_us, modified_us, size, content, properties, metadata,"
+    " tags, lease"
+)
+BASE = 2**63 - 1  # in place of a snapshot's time: the blob itself, listed after its snapshots
+Kind = Literal["BlockBlob", "AppendBlob"]
 LISTED_STATE = {False: " AND etag IS NOT NULL", True: ""}
 
 
@@ -26,6 +32,10 @@ class Blob(NamedTuple):
     content: int | None
     properties: dict[str, str]
     metadata: dict[str, str]
+    tags: dict[str, str] = {}  # noqa: RUF012 - never changed in place
+    lease: Lease | None = None
+    kind: Kind = "BlockBlob"
+    snapshot: int = BASE
 
 
 class NewContent(NamedTuple):
@@ -54,17 +64,22 @@ class Target(NamedTuple):
             raise Refused("AuthorizationPermissionMismatch")
 
 
-def find_blob(connection: sqlite3.Connection, container: int, name: bytes) -> Blob | None:
-    """The blob's row, also when it has nothing but staged blocks."""
+def find_blob(
+    connection: sqlite3.Connection, container: int, name: bytes, snapshot: int = BASE
+) -> Blob | None:
+    """The row of a blob or a snapshot, also when it has nothing but staged blocks."""
     row = connection.execute(
-        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name = ?", (container, name)
+        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name = ? AND snapshot = ?",
+        (container, name, snapshot),
     ).fetchone()
     return blob_of_row(row) if row is not None else None
 
 
-def get_blob(connection: sqlite3.Connection, container: int, name: bytes) -> Blob:
-    """A committed blob. Refuses: BlobNotFound."""
-    found = find_blob(connection, container, name)
+def get_blob(
+    connection: sqlite3.Connection, container: int, name: bytes, snapshot: int = BASE
+) -> Blob:
+    """A committed blob or a snapshot. Refuses: BlobNotFound."""
+    found = find_blob(connection, container, name, snapshot)
     if found is None or found.etag is None:
         raise Refused("BlobNotFound")
     return found
@@ -83,8 +98,8 @@ def list_blobs(
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name >= ?"
         f"{'' if end is None else ' AND name < ?'}{LISTED_STATE[uncommitted]}"
-        " ORDER BY name LIMIT ?",
-        (container, start, count) if end is None else (container, start, end, count),
+        " AND snapshot = ? ORDER BY name LIMIT ?",
+        (container, start, *(() if end is None else (end,)), BASE, count),
     )
     return [blob_of_row(row) for row in rows]
 
@@ -114,38 +129,48 @@ def save_blob(
     content: int | None,
     properties: dict[str, str],
     metadata: dict[str, str],
+    *,
+    kind: Kind = "BlockBlob",
 ) -> Blob:
-    """Write the row of new content; what the old row linked to is released."""
-    etag = tx.new_etag()
-    texts = (json.dumps(properties), json.dumps(metadata))
-    if old is None:
-        values = (target.container, target.name, etag, tx.now_us, tx.now_us, size, content, *texts)
-        key = tx.execute(
-            "INSERT INTO blob (container, name, etag, created_us, modified_us, size, content,"
-            " properties, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
-        ).lastrowid
-        created_us = tx.now_us
-    else:
-        release_contents(tx, old)
-        key = old.id
-        created_us = old.created_us if old.etag is not None else tx.now_us
-        tx.execute(
-            "UPDATE blob SET etag = ?, created_us = ?, modified_us = ?, size = ?, content = ?,"
-            " properties = ?, metadata = ? WHERE id = ?",
-            (etag, created_us, tx.now_us, size, content, *texts, key),
-        )
-    return Blob(
-        int(key or 0),
+    """Write the row of new content; what the old row linked to is released, its tags go."""
+    new = Blob(
+        old.id if old is not None else 0,
         target.name,
-        etag,
-        created_us,
+        tx.new_etag(),
+        old.created_us if old is not None and old.etag is not None else tx.now_us,
         tx.now_us,
         size,
         content,
         properties,
         metadata,
+        lease=old.lease if old is not None else None,
+        kind=kind,
     )
+    if old is None:
+        return new._replace(id=insert_blob(tx, target.container, new))
+    release_contents(tx, old)
+    if old.tags:
+        tx.execute("DELETE FROM tag WHERE blob = ?", (old.id,))
+    tx.execute(
+        "UPDATE blob SET kind = ?, etag = ?, created_us = ?, modified_us = ?, size = ?,"
+        " content = ?, properties = ?, metadata = ?, tags = '' WHERE id = ?",
+        (kind, new.etag, new.created_us, new.modified_us, size, content,
+         json.dumps(properties), json.dumps(metadata), old.id),
+    )  # fmt: skip
+    return new
+
+
+def insert_blob(tx: Tx, container: int, new: Blob) -> int:
+    """Add a row; returns its key. The tags' own rows are not written."""
+    key = tx.execute(
+        "INSERT INTO blob (container, name, snapshot, kind, etag, created_us, modified_us, size,"
+        " content, properties, metadata, tags, lease)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (container, new.name, new.snapshot, new.kind, new.etag, new.created_us, new.modified_us,
+         new.size, new.content, json.dumps(new.properties), json.dumps(new.metadata),
+         json.dumps(new.tags) if new.tags else "", lease_text(new.lease)),
+    ).lastrowid  # fmt: skip
+    return int(key or 0)
 
 
 def change_blob(
@@ -181,6 +206,8 @@ def delete_blob(tx: Tx, target: Target) -> None:
 def remove_blob(tx: Tx, old: Blob) -> None:
     """Drop a blob's row and release all it links to."""
     release_contents(tx, old)
+    if old.tags:
+        tx.execute("DELETE FROM tag WHERE blob = ?", (old.id,))
     tx.execute("DELETE FROM blob WHERE id = ?", (old.id,))
 
 
@@ -225,7 +252,8 @@ def release_part(tx: Tx, content: int) -> None:
 
 def blob_of_row(row: tuple[Any, ...]) -> Blob:
     """A blob from ``COLUMNS``."""
-    key, name, etag, created_us, modified_us, size, content, properties, metadata = row
+    key, name, snapshot, kind, etag, created_us, modified_us, size, content, *texts = row
+    properties, metadata, tags, lease = texts
     return Blob(
         key,
         name,
@@ -236,4 +264,8 @@ def blob_of_row(row: tuple[Any, ...]) -> Blob:
         content,
         json.loads(properties),
         json.loads(metadata),
+        json.loads(tags) if tags else {},
+        parse_lease(lease),
+        kind,
+        snapshot,
     )

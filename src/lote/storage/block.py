@@ -12,6 +12,7 @@ from lote.storage.blob import (
     Target,
     add_content,
     find_blob,
+    insert_blob,
     release_part,
     save_blob,
 )
@@ -158,9 +159,5 @@ def _choose(
 
 
 def _add_uncommitted(tx: Tx, target: Target) -> int:
-    key = tx.execute(
-        "INSERT INTO blob (container, name, created_us, modified_us, size, properties, metadata)"
-        " VALUES (?, ?, ?, ?, 0, '{}', '{}')",
-        (target.container, target.name, tx.now_us, tx.now_us),
-    ).lastrowid
-    return int(key or 0)
+    nothing = Blob(0, target.name, None, tx.now_us, tx.now_us, 0, None, {}, {})
+    return insert_blob(tx, target.container, nothing)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from lote.storage.conditions import NO_CONDITIONS, Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
+from lote.storage.lease import Lease, parse_lease
 
-COLUMNS = "id, name, etag, modified_us, metadata, policies"
+COLUMNS = "id, name, etag, modified_us, metadata, policies, lease"
 LAST_NAME = "~"  # sorts after every character a container's name may have
 
 
@@ -33,6 +34,7 @@ class Container(NamedTuple):
     modified_us: int
     metadata: dict[str, str]
     policies: tuple[Policy, ...]
+    lease: Lease | None = None
 
 
 def find_container(connection: sqlite3.Connection, account: str, name: str) -> Container | None:
@@ -124,7 +126,9 @@ def delete_container(
     tx.unused = True
 
 
-def _container(row: tuple[int, str, int, int, str, str]) -> Container:
-    key, name, etag, modified_us, metadata, policies = row
+def _container(row: tuple[int, str, int, int, str, str, str]) -> Container:
+    key, name, etag, modified_us, metadata, policies, lease = row
     decoded = tuple(Policy(*policy) for policy in json.loads(policies))
-    return Container(key, name, etag, modified_us, json.loads(metadata), decoded)
+    return Container(
+        key, name, etag, modified_us, json.loads(metadata), decoded, parse_lease(lease)
+    )

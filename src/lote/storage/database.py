@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from lote.storage.times import TICKS_TO_1970
 
-SCHEMA_VERSION = 1
+MIGRATIONS = ("0001_first.sql", "0002_blob_kinds.sql")
+SCHEMA_VERSION = len(MIGRATIONS)
 CACHE_KIB = 8 * 1024
 BUSY_TIMEOUT_S = 10.0
 
@@ -24,31 +25,41 @@ def check_schema(path: Path) -> None:
     """Refuses (OtherSchema): tables of a newer version. Nothing is changed."""
     if path.exists():
         with closing(open_reader(path)) as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION:
-            raise OtherSchema(
-                f"the database has schema {version}; this Lote knows {SCHEMA_VERSION}."
-                " Use a newer one, or restore a backup that was made before the upgrade."
-            )
+            _known_version(connection)
+
+
+def _known_version(connection: sqlite3.Connection) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise OtherSchema(
+            f"the database has schema {version}; this Lote knows {SCHEMA_VERSION}."
+            " Use a newer one, or restore a backup that was made before the upgrade."
+        )
+    return version
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A connection for writing; makes the tables when the file is new.
+    """A connection for writing; makes or migrates the tables.
 
-    Refuses (OtherSchema): a file of another version of the tables.
+    Refuses (OtherSchema): tables of a newer version.
     """
     connection = _connect(str(path), uri=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        schema = resources.files("lote.storage").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(
-            f"BEGIN IMMEDIATE;{schema}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
-        )
-    elif version != SCHEMA_VERSION:
-        raise OtherSchema(f"{path} has tables of version {version}, not {SCHEMA_VERSION}")
+    migrate(connection)
     return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date, each step in a transaction of its own, so that a crash leaves
+    them before a step or after it. Refuses: OtherSchema."""
+    version = _known_version(connection)
+    folder = resources.files("lote.storage").joinpath("migrations")
+    for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
+        script = folder.joinpath(name).read_text("utf-8")
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
+        )
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ CREATE TABLE container (
     modified_us INTEGER NOT NULL,
     metadata    TEXT NOT NULL,              -- JSON object
     policies    TEXT NOT NULL,              -- JSON list of stored access policies
+    lease       TEXT NOT NULL DEFAULT '',   -- JSON list; '': never leased
     UNIQUE (account, name)
 );
 
@@ -33,6 +34,8 @@ CREATE TABLE blob (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     container   INTEGER NOT NULL,
     name        BLOB NOT NULL,
+    snapshot    INTEGER NOT NULL,           -- .NET ticks; the blob itself has the largest integer
+    kind        TEXT NOT NULL,              -- BlockBlob, AppendBlob
     etag        INTEGER,                    -- NULL: nothing but staged blocks yet
     created_us  INTEGER NOT NULL,
     modified_us INTEGER NOT NULL,
@@ -40,7 +43,9 @@ CREATE TABLE blob (
     content     INTEGER,                    -- NULL: made of parts
     properties  TEXT NOT NULL,              -- JSON object: content type and the like
     metadata    TEXT NOT NULL,              -- JSON object
-    UNIQUE (container, name)
+    tags        TEXT NOT NULL,              -- JSON object; '': none
+    lease       TEXT NOT NULL,              -- JSON list; '': never leased
+    UNIQUE (container, name, snapshot)      -- so a blob is listed after its snapshots
 );
 
 CREATE TABLE part (                         -- a committed block of a blob
@@ -61,3 +66,16 @@ CREATE TABLE staged (                       -- an uncommitted block
     PRIMARY KEY (blob, block)
 ) WITHOUT ROWID;
 CREATE INDEX staged_by_age ON staged (staged_us);
+
+CREATE TABLE account (
+    name       TEXT PRIMARY KEY,
+    properties TEXT NOT NULL                -- the XML document of Set Blob Service Properties
+) WITHOUT ROWID;
+
+CREATE TABLE tag (                          -- the tags of blobs once more, to be searched
+    blob  INTEGER NOT NULL,
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (blob, key)
+) WITHOUT ROWID;
+CREATE INDEX tag_by_value ON tag (key, value, blob);

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lote.storage import blob
 from lote.storage.database import open_database
 from lote.storage.handlers import listing
 from lote.storage.handlers.listing import Wish, after_prefix, find_page
@@ -37,9 +38,10 @@ def fill(connection: sqlite3.Connection, names):
     connection.execute("DELETE FROM blob")
     for name in names:
         connection.execute(
-            "INSERT INTO blob (container, name, etag, created_us, modified_us, size, properties,"
-            " metadata) VALUES (1, ?, 1, 0, 0, 0, '{}', '{}')",
-            (name.encode(),),
+            "INSERT INTO blob (container, name, snapshot, kind, etag, created_us, modified_us,"
+            " size, properties, metadata, tags, lease)"
+            " VALUES (1, ?, ?, 'BlockBlob', 1, 0, 0, 0, '{}', '{}', '', '')",
+            (name.encode(), blob.BASE),
         )
 
 
