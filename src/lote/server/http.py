@@ -247,7 +247,8 @@ class Service:
             raise Refused("NotImplemented")
         handler, place = found
         if place == "tx":
-            return await self._owner.ask(handler, request)
+            ask = self._owner.ask_much if request.operation.is_bulk else self._owner.ask
+            return await ask(handler, request)
         if place == "files":
             return cast(Answer, await handler(self._files, request))
         if "maxresults" in request.operation.query:

@@ -70,6 +70,7 @@ class Tx:
 class _Ask(msgspec.Struct):
     run: Callable[[Tx], Any]
     future: asyncio.Future[Any] | concurrent.futures.Future[Any] | None = None
+    is_bulk: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -100,6 +101,9 @@ class Owner:
         self._db = open_writer(database_path)
         self._load, self._settle, self._alarm = load, settle, alarm
         self._queue: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
+        self._bulk: queue.SimpleQueue[_Ask] = queue.SimpleQueue()
+        """Large operations: they take their turn where the small ones leave room, so that a flood
+        of them holds up nobody else for longer than a transaction."""
         self._postponed: list[_Ask] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="owner", daemon=True)
@@ -123,7 +127,7 @@ class Owner:
         """Run whatever waits, in the calling thread: for an owner whose thread was not started
         (rehearsals on a stepped clock, tests)."""
         asks, self._postponed = self._postponed, []
-        while asks or not self._queue.empty() or self.memory.touched_jobs:
+        while asks or self._has_waiting() or self.memory.touched_jobs:
             self._take_waiting(asks)
             self._turn(asks)
             asks = []
@@ -166,25 +170,41 @@ class Owner:
 
         Refuses: ServerBusy when too many wait or the database can't commit.
         """
-        if self._queue.qsize() > self._settings.owner_queue_max:
-            raise Refused("ServerBusy", headers={"Retry-After": "1"})
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
+        self._check_room(self._queue)
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._queue.put(_Ask(lambda tx: function(tx, *args, **kwargs), future))
         return await future
+
+    async def ask_much(
+        self, function: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As ``ask``, for what takes milliseconds: it waits its turn behind what is quick."""
+        self._check_room(self._bulk)
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._bulk.put(_Ask(lambda tx: function(tx, *args, **kwargs), future, is_bulk=True))
+        if self._bulk.qsize() == 1:  # with more there, the thread is awake
+            self.poke()
+        return await future
+
+    def _check_room(self, waiting: queue.SimpleQueue[Any]) -> None:
+        if waiting.qsize() > self._settings.owner_queue_max:
+            raise Refused("ServerBusy", headers={"Retry-After": "1"})
+
+    def _has_waiting(self) -> bool:
+        return not (self._queue.empty() and self._bulk.empty())
 
     # -- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
             asks = self._take()
-            if self._stopping and not asks and self._queue.empty():
+            if self._stopping and not asks and not self._has_waiting():
                 return
             try:
                 self._turn(asks)
             except Exception:
                 log.exception("owner_turn_failed")
-            if self._stopping and self._postponed and self._queue.empty():
+            if self._stopping and self._postponed and not self._has_waiting():
                 # Had its last try. Agents keep what they could not tell, nodes are looked at anew.
                 log.error("left_unrecorded", extra={"count": len(self._postponed)})
                 return
@@ -208,7 +228,7 @@ class Owner:
         memory = self.memory
         if self._stopping:
             return 0.0  # the word to look may have been taken with the group before
-        if memory.touched_jobs:
+        if memory.touched_jobs or not self._bulk.empty():
             return 0.0
         idle_s = CHECK_S
         due = first_due(memory)
@@ -222,6 +242,8 @@ class Owner:
         """Run these and whatever else waits in one transaction; again without what broke it."""
         if self._is_stale and not self._reload():
             self._take_waiting(asks)
+            while not self._bulk.empty():
+                asks.append(self._bulk.get_nowait())
             self._fail(asks)
             return
         done: list[_Ask] = []
@@ -252,6 +274,7 @@ class Owner:
             tx.db.execute("BEGIN IMMEDIATE")
             ends_at = self._world.monotonic() + self._settings.group_s
             index = 0
+            has_bulk = any(one.is_bulk for one in asks)
             while True:
                 while index < len(asks):
                     ask = asks[index]
@@ -262,8 +285,9 @@ class Owner:
                     except Refused as refused:
                         ask.error = refused
                 ask = None
-                if not more or self._world.monotonic() > ends_at or not self._take_waiting(asks):
+                if not more or not self._take_more(asks, ends_at, has_bulk):
                     break
+                has_bulk = has_bulk or asks[-1].is_bulk
             due = pop_due(self.memory, tx.now_us)
             lost = pop_grace(self.memory, self._world.monotonic())
             if due or lost:
@@ -279,6 +303,17 @@ class Owner:
             tx.db.execute("COMMIT")
         except Exception as error:
             raise _Broken(ask, error) from error
+
+    def _take_more(self, asks: list[_Ask], ends_at: float, has_bulk: bool) -> bool:
+        """All that is quick, else one large operation; each transaction takes one of those."""
+        has_time = self._world.monotonic() <= ends_at
+        if has_time and self._take_waiting(asks):
+            return True
+        if (not has_time and has_bulk) or self._bulk.empty():
+            return False
+        self._take_waiting(asks)
+        asks.append(self._bulk.get_nowait())  # no other thread takes
+        return True
 
     def _take_waiting(self, asks: list[_Ask]) -> bool:
         found = False

@@ -48,7 +48,8 @@ class Operation:
     ``query`` names options in lower case without ``$``; ``api-version`` and ``timeout`` go
     everywhere. ``metadata`` is what follows ``$metadata#`` in ``odata.metadata``. ``real`` is False
     for what this release answers with 501 NotImplemented. ``since`` and ``until`` are the first and
-    last api-version that have the operation, where that is not all of them.
+    last api-version that have the operation, where that is not all of them. ``is_bulk``: one
+    request may take milliseconds of the service's time.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Operation:
     since: str | None = None
     until: str | None = None
     real: bool = True
+    is_bulk: bool = False
 
 
 _POOL = "/pools/{pool_id}"
@@ -209,7 +211,7 @@ _TASKS = (
     Operation(name="create_task", method="POST", path=_JOB + "/tasks", status=201,
               takes=task.TaskCreate, headers=_EDL),
     Operation(name="create_task_collection", method="POST", path=_JOB + "/addtaskcollection",
-              status=200, takes=task.TaskGroup, metadata="taskaddresult"),
+              status=200, takes=task.TaskGroup, metadata="taskaddresult", is_bulk=True),
     Operation(name="list_tasks", method="GET", path=_JOB + "/tasks", status=200,
               query=_LIST, metadata="tasks"),
     Operation(name="get_task", method="GET", path=_TASK, status=200, query=_ONE,

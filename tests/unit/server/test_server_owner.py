@@ -257,6 +257,68 @@ def test_stopping_finishes_what_waits(tmp_path):
     assert done == list(range(100))
 
 
+def test_quick_operations_pass_a_flood_of_large_ones(tmp_path):
+    """Each transaction takes some of the large ones, and before each of them all quick ones."""
+    owner = make_owner(tmp_path, group_s=0.0)
+    order = []
+
+    async def flood():
+        large = [
+            asyncio.ensure_future(owner.ask_much(lambda tx, n=n: order.append(f"large {n}")))
+            for n in range(5)
+        ]
+        quick = [
+            asyncio.ensure_future(owner.ask(lambda tx, n=n: order.append(f"quick {n}")))
+            for n in range(3)
+        ]
+        await asyncio.sleep(0)  # all have asked; now the thread begins
+        owner.start(asyncio.get_running_loop())
+        await asyncio.gather(*large, *quick)
+
+    asyncio.run(flood())
+    owner.stop()
+    assert order == ["quick 0", "quick 1", "quick 2", *(f"large {n}" for n in range(5))]
+
+
+def test_large_operations_are_not_starved_by_quick_ones(tmp_path):
+    owner = make_owner(tmp_path, group_s=0.0)
+    turns = []
+
+    def again(tx):
+        turns.append("quick")
+        if len(turns) < 50:
+            owner.tell(again)
+
+    async def flood():
+        owner.tell(again)
+        large = asyncio.ensure_future(owner.ask_much(lambda tx: turns.append("large")))
+        await asyncio.sleep(0)
+        owner.start(asyncio.get_running_loop())
+        await large
+
+    asyncio.run(flood())
+    owner.stop()
+    assert turns.index("large") <= 2
+
+
+def test_too_long_a_queue_of_large_operations_is_refused(tmp_path):
+    owner = make_owner(tmp_path, owner_queue_max=3)
+
+    async def ask():
+        waiting = [asyncio.ensure_future(owner.ask_much(note, "waits")) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Refused, match="ServerBusy"):
+            await owner.ask_much(note, "refused")
+        quick = asyncio.ensure_future(owner.ask(lambda tx: "taken"))
+        await asyncio.sleep(0)
+        owner.start(asyncio.get_running_loop())
+        assert await asyncio.wait_for(quick, 60) == "taken"
+        await asyncio.gather(*waiting)
+
+    asyncio.run(ask())
+    owner.stop()
+
+
 def test_too_long_a_queue_is_refused(tmp_path):
     owner = make_owner(tmp_path, owner_queue_max=3)
     for _ in range(4):
