@@ -12,7 +12,7 @@ from lote.storage.database import Tx
 from lote.storage.errors import Refused
 from lote.storage.lease import Lease, parse_lease
 
-COLUMNS = "id, name, etag, modified_us, metadata, policies, lease"
+COLUMNS = "id, name, etag, modified_us, metadata, policies, lease, public"
 LAST_NAME = "~"  # sorts after every character a container's name may have
 
 
@@ -26,7 +26,8 @@ class Policy(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A container's row."""
+    """A container's row. ``public``: what may be read without credentials, "blob" (blobs),
+    "container" (blobs and lists) or "" (nothing)."""
 
     id: int
     name: str
@@ -35,6 +36,7 @@ class Container(NamedTuple):
     metadata: dict[str, str]
     policies: tuple[Policy, ...]
     lease: Lease | None = None
+    public: str = ""
 
 
 def find_container(connection: sqlite3.Connection, account: str, name: str) -> Container | None:
@@ -75,17 +77,19 @@ def list_containers(
     return [_container(row) for row in rows]
 
 
-def add_container(tx: Tx, account: str, name: str, metadata: dict[str, str]) -> Container:
+def add_container(
+    tx: Tx, account: str, name: str, metadata: dict[str, str], public: str = ""
+) -> Container:
     """Make a container. Refuses: ContainerAlreadyExists."""
     if find_container(tx.connection, account, name) is not None:
         raise Refused("ContainerAlreadyExists")
     etag = tx.new_etag()
     key = tx.execute(
-        "INSERT INTO container (account, name, etag, modified_us, metadata, policies)"
-        " VALUES (?, ?, ?, ?, ?, '[]')",
-        (account, name, etag, tx.now_us, json.dumps(metadata)),
+        "INSERT INTO container (account, name, etag, modified_us, metadata, policies, public)"
+        " VALUES (?, ?, ?, ?, ?, '[]', ?)",
+        (account, name, etag, tx.now_us, json.dumps(metadata), public),
     ).lastrowid
-    return Container(int(key or 0), name, etag, tx.now_us, metadata, ())
+    return Container(int(key or 0), name, etag, tx.now_us, metadata, (), None, public)
 
 
 def change_container(
@@ -96,8 +100,12 @@ def change_container(
     *,
     metadata: dict[str, str] | None = None,
     policies: Sequence[Policy] | None = None,
+    public: str | None = None,
 ) -> Container:
-    """Replace the metadata or the policies. Refuses: ContainerNotFound, ConditionNotMet."""
+    """Replace the metadata, the policies or the public access.
+
+    Refuses: ContainerNotFound, ConditionNotMet.
+    """
     old = get_container(tx.connection, account, name)
     conditions.check(old.etag, old.modified_us)
     new = old._replace(
@@ -105,10 +113,15 @@ def change_container(
         modified_us=tx.now_us,
         metadata=old.metadata if metadata is None else metadata,
         policies=old.policies if policies is None else tuple(policies),
+        public=old.public if public is None else public,
     )
     tx.execute(
-        "UPDATE container SET etag = ?, modified_us = ?, metadata = ?, policies = ? WHERE id = ?",
-        (new.etag, new.modified_us, json.dumps(new.metadata), json.dumps(new.policies), new.id),
+        "UPDATE container SET etag = ?, modified_us = ?, metadata = ?, policies = ?, public = ?"
+        " WHERE id = ?",
+        (
+            *(new.etag, new.modified_us, json.dumps(new.metadata), json.dumps(new.policies)),
+            *(new.public, new.id),
+        ),
     )
     return new
 
@@ -126,9 +139,9 @@ def delete_container(
     tx.unused = True
 
 
-def _container(row: tuple[int, str, int, int, str, str, str]) -> Container:
-    key, name, etag, modified_us, metadata, policies, lease = row
+def _container(row: tuple[int, str, int, int, str, str, str, str]) -> Container:
+    key, name, etag, modified_us, metadata, policies, lease, public = row
     decoded = tuple(Policy(*policy) for policy in json.loads(policies))
     return Container(
-        key, name, etag, modified_us, json.loads(metadata), decoded, parse_lease(lease)
+        key, name, etag, modified_us, json.loads(metadata), decoded, parse_lease(lease), public
     )

@@ -17,6 +17,7 @@ CREATE TABLE container (
     metadata    TEXT NOT NULL,              -- JSON object
     policies    TEXT NOT NULL,              -- JSON list of stored access policies
     lease       TEXT NOT NULL DEFAULT '',   -- JSON list; '': never leased
+    public      TEXT NOT NULL DEFAULT '',   -- blob, container; '': closed
     UNIQUE (account, name)
 );
 
