@@ -221,10 +221,16 @@ def _order(tx: Tx, pool: PoolState, is_dedicated: bool, replaces: int | None) ->
         hashlib.sha256(secret.encode()).digest(),
         tx.now_us,
         *(None, None, "127.0.0.1", None, None, None, 0, 0, None, None, replaces, None, None),
+        _vm_size(tx, pool),
     )
     record.key = node_rows.add_node(tx.db, record)
     add_node_state(tx, record)
     request_agent(tx, pool, tx.memory.nodes[record.key], secret)
+
+
+def _vm_size(tx: Tx, pool: PoolState) -> str:
+    record = pool_rows.get_pool_by_key(tx.db, pool.key)
+    return record.vm_size if record is not None else ""
 
 
 def request_agent(tx: Tx, pool: PoolState, node: NodeState, secret: str) -> None:

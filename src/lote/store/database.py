@@ -17,7 +17,11 @@ Connection = sqlite3.Connection
 DatabaseError = sqlite3.Error
 """Whatever the database may raise; for those outside this room who must survive it."""
 
-MIGRATIONS: tuple[str, ...] = ("0001_first.sql", "0002_rare_tasks.sql")
+MIGRATIONS: tuple[str, ...] = (
+    "0001_first.sql",
+    "0002_rare_tasks.sql",
+    "0003_schedules_users_scaling.sql",
+)
 """Applied in order; the database's ``user_version`` counts those it has."""
 
 PAGE_CACHE_KIB = 32 * 1024

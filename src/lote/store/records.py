@@ -45,6 +45,10 @@ class PoolRecord(msgspec.Struct, gc=False):
     deallocation: str
     resize_errors: str | None
     spec: bytes
+    scale_formula: str | None = None
+    scale_interval_s: float | None = None
+    scale_us: int | None = None
+    scale_run: str | None = None
 
 
 class NodeRecord(msgspec.Struct, gc=False):
@@ -73,6 +77,7 @@ class NodeRecord(msgspec.Struct, gc=False):
     replaces: int | None
     deallocation: str | None
     gone_us: int | None
+    vm_size: str = ""
 
 
 class JobRecord(msgspec.Struct, gc=False):
@@ -93,6 +98,7 @@ class JobRecord(msgspec.Struct, gc=False):
     disable_option: str | None
     terminate_reason: str | None
     spec: bytes
+    schedule_key: int | None = None
 
 
 class JobCount(msgspec.Struct, gc=False):
@@ -111,6 +117,51 @@ class JobCount(msgspec.Struct, gc=False):
     def is_all_complete(self) -> bool:
         """No task is outside ``completed``; true of a job without tasks."""
         return self.active == 0 and self.running == 0
+
+
+class JobScheduleRecord(msgspec.Struct, gc=False):
+    """A row of ``job_schedule``. ``jobs_made`` numbers its jobs; ``next_us`` is when the next one
+    is due."""
+
+    key: int
+    id: str
+    state: str
+    state_us: int
+    previous_state: str | None
+    previous_us: int | None
+    created_us: int
+    modified_us: int
+    next_us: int | None
+    end_us: int | None
+    jobs_made: int
+    recent_job_id: str | None
+    spec: bytes
+
+
+class NodeUserRecord(msgspec.Struct, gc=False):
+    """A row of ``node_user``. No password: nothing here would use it."""
+
+    node_key: int
+    name: str
+    is_admin: int
+    expires_us: int
+    ssh_public_key: str | None
+
+
+class CertificateRecord(msgspec.Struct, gc=False):
+    """A row of ``certificate``. ``content`` and ``password`` are never shown."""
+
+    key: int
+    algorithm: str
+    thumbprint: str
+    state: str
+    state_us: int
+    previous_state: str | None
+    previous_us: int | None
+    public_data: str
+    content: bytes
+    password: str | None
+    delete_error: str | None
 
 
 class TaskRecord(msgspec.Struct, gc=False):

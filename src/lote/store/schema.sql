@@ -28,7 +28,11 @@ CREATE TABLE pool (
   resize_timeout_s REAL NOT NULL,
   deallocation TEXT NOT NULL DEFAULT 'requeue',
   resize_errors TEXT,
-  spec BLOB NOT NULL
+  spec BLOB NOT NULL,
+  scale_formula TEXT,
+  scale_interval_s REAL,
+  scale_us INTEGER,
+  scale_run TEXT
 );
 
 CREATE TABLE node (
@@ -54,9 +58,11 @@ CREATE TABLE node (
   errors TEXT,
   replaces INTEGER,
   deallocation TEXT,
-  gone_us INTEGER
+  gone_us INTEGER,
+  vm_size TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX node_of_pool ON node (pool_key, id) WHERE gone_us IS NULL;
+CREATE INDEX node_by_time ON node (gone_us, allocated_us);
 
 CREATE TABLE job (
   key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -73,8 +79,10 @@ CREATE TABLE job (
   priority INTEGER NOT NULL,
   disable_option TEXT,
   terminate_reason TEXT,
-  spec BLOB NOT NULL
+  spec BLOB NOT NULL,
+  schedule_key INTEGER
 );
+CREATE INDEX job_of_schedule ON job (schedule_key, id) WHERE schedule_key IS NOT NULL;
 CREATE INDEX job_of_pool ON job (pool_id);
 CREATE INDEX job_unsettled ON job (state) WHERE state NOT IN ('active', 'completed', 'disabled');
 
@@ -159,4 +167,44 @@ CREATE TABLE event (
   kind TEXT NOT NULL,
   subject TEXT NOT NULL,
   text TEXT NOT NULL
+);
+
+CREATE TABLE job_schedule (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL COLLATE NOCASE UNIQUE,
+  state TEXT NOT NULL,
+  state_us INTEGER NOT NULL,
+  previous_state TEXT,
+  previous_us INTEGER,
+  created_us INTEGER NOT NULL,
+  modified_us INTEGER NOT NULL,
+  next_us INTEGER,
+  end_us INTEGER,
+  jobs_made INTEGER NOT NULL DEFAULT 0,
+  recent_job_id TEXT,
+  spec BLOB NOT NULL
+);
+
+CREATE TABLE node_user (
+  node_key INTEGER NOT NULL,
+  name TEXT NOT NULL COLLATE NOCASE,
+  is_admin INTEGER NOT NULL,
+  expires_us INTEGER NOT NULL,
+  ssh_public_key TEXT,
+  PRIMARY KEY (node_key, name)
+) WITHOUT ROWID;
+
+CREATE TABLE certificate (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  algorithm TEXT NOT NULL COLLATE NOCASE,
+  thumbprint TEXT NOT NULL COLLATE NOCASE,
+  state TEXT NOT NULL,
+  state_us INTEGER NOT NULL,
+  previous_state TEXT,
+  previous_us INTEGER,
+  public_data TEXT NOT NULL,
+  content BLOB NOT NULL,
+  password TEXT,
+  delete_error TEXT,
+  UNIQUE (algorithm, thumbprint)
 );

@@ -22,11 +22,11 @@ def shape_of(db):
     """Columns of every table, and what the indexes are over."""
     tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
-    indexes = {
-        (table, *row[2:4]): db.execute(f"PRAGMA index_info({row[1]})").fetchall()
+    indexes = sorted(
+        (table, *row[2:4], str(db.execute(f"PRAGMA index_info({row[1]})").fetchall()))
         for table in tables
         for row in db.execute(f"PRAGMA index_list({table})").fetchall()
-    }
+    )
     texts = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
     return columns, indexes, db.execute(texts).fetchall()
 

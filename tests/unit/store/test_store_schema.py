@@ -13,12 +13,18 @@ from lote.store.database import MIGRATIONS, SchemaTooNew, open_reader, open_writ
 from lote.wire.filters import FILTERS
 from lote.wire.odata import parse_filter
 
-COLUMNS = "type, name, tbl_name, sql"
-
 
 def shape_of(db):
-    rows = db.execute(f"SELECT {COLUMNS} FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
-    return {row[:3]: " ".join((row[3] or "").split()) for row in rows}
+    """Columns of every table, and what the indexes are over."""
+    tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    columns = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
+    indexes = sorted(
+        (table, *row[2:4], str(db.execute(f"PRAGMA index_info({row[1]})").fetchall()))
+        for table in tables
+        for row in db.execute(f"PRAGMA index_list({table})").fetchall()
+    )
+    texts = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+    return columns, indexes, db.execute(texts).fetchall()
 
 
 def test_the_schema_after_all_migrations_is_the_one_that_is_written_down(tmp_path):
@@ -62,11 +68,11 @@ def test_a_migration_that_fails_leaves_the_step_before(tmp_path, monkeypatch):
         database.migrate(db)
     db.close()
     db = sqlite3.connect(tmp_path / "account.db", isolation_level=None)
-    assert [name for _, name, _ in shape_of(db)] == ["one"]
+    assert list(shape_of(db)[0]) == ["one"]
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     (folder / "0002.sql").write_text("CREATE TABLE two (key INTEGER);")
     database.migrate(db)
-    assert sorted(name for _, name, _ in shape_of(db)) == ["one", "two"]
+    assert sorted(shape_of(db)[0]) == ["one", "two"]
     db.close()
 
 
