@@ -97,10 +97,11 @@ def list_folded(served: Served, signer: Signer) -> tuple[float, int]:
 def others(served: Served, signer: Signer, count: int) -> list[Done]:
     """Requests of others: small blobs up and down in turn."""
     content = os.urandom(1024)
+    ask_once(served, signer.put("/box/kept", content))
     requests = []
     for number in range(count // 2):
         path = f"/box/{number % 100:03}"
-        requests += [signer.put(path, content), signer.get("/box/000")]
+        requests += [signer.put(path, content), signer.get("/box/kept")]
     return pump(served, requests, CONNECTIONS)
 
 

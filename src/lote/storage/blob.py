@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any, Literal, NamedTuple
 
 from lote.storage.conditions import Conditions
@@ -90,18 +92,20 @@ def list_blobs(
     container: int,
     start: bytes,
     end: bytes | None,
-    count: int,
     *,
     uncommitted: bool,
-) -> list[Blob]:
-    """Blobs by name, from ``start`` on and before ``end`` (None: to the last)."""
+) -> Generator[Blob, None, None]:
+    """Blobs by name, from ``start`` on and before ``end`` (None: to the last), each looked up
+    when it is asked for; to be closed by those who do not want all."""
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name >= ?"
         f"{'' if end is None else ' AND name < ?'}{LISTED_STATE[uncommitted]}"
-        " AND snapshot = ? ORDER BY name LIMIT ?",
-        (container, start, *(() if end is None else (end,)), BASE, count),
+        " AND snapshot = ? ORDER BY name",
+        (container, start, *(() if end is None else (end,)), BASE),
     )
-    return [blob_of_row(row) for row in rows]
+    with closing(rows):
+        for row in rows:
+            yield blob_of_row(row)
 
 
 def put_blob(

@@ -28,6 +28,7 @@ def http_date(time_us: int) -> str:
     return _http_date(time_us // 1_000_000)
 
 
+@lru_cache(maxsize=256)  # requests of one second say the same
 def parse_http_date(text: str) -> int:
     """Microseconds. Refuses (``ValueError``) anything but the fixed form of RFC 9110."""
     match = HTTP_DATE.fullmatch(text.strip())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import NamedTuple
 
 from lote.storage import blob
@@ -32,7 +33,6 @@ INCLUDES = frozenset(
         "versions",
     ]
 )
-SEEK_ROWS = 256  # rows looked at before the search jumps over a folded prefix
 
 
 class Wish(NamedTuple):
@@ -78,32 +78,31 @@ async def list_blobs(call: Call, endpoint: Endpoint) -> Answer:
 def find_page(connection: sqlite3.Connection, container: int, wish: Wish) -> Page:
     """One page of a list."""
     entries: list[blob.Blob | bytes] = []
-    for entry in _entries(connection, container, wish):
-        if len(entries) == wish.count_max:
-            return Page(entries, entry if isinstance(entry, bytes) else entry.name)
-        entries.append(entry)
+    with closing(_entries(connection, container, wish)) as found:
+        for entry in found:
+            if len(entries) == wish.count_max:
+                return Page(entries, entry if isinstance(entry, bytes) else entry.name)
+            entries.append(entry)
     return Page(entries, None)
 
 
 def _entries(
     connection: sqlite3.Connection, container: int, wish: Wish
-) -> Iterator[blob.Blob | bytes]:
+) -> Generator[blob.Blob | bytes, None, None]:
     start: bytes | None = max(wish.prefix, wish.start)
     end = after_prefix(wish.prefix)
-    batch = SEEK_ROWS if wish.delimiter else wish.count_max + 1
     while start is not None:
-        rows = blob.list_blobs(
-            connection, container, start, end, batch, uncommitted=wish.uncommitted
-        )
-        start = rows[-1].name + b"\0" if len(rows) == batch else None
-        for row in rows:
-            folded = fold(row.name, wish)
-            if folded is None:
-                yield row
-            else:
-                yield folded
-                start = after_prefix(folded)
-                break
+        rows = blob.list_blobs(connection, container, start, end, uncommitted=wish.uncommitted)
+        start = None
+        with closing(rows):
+            for row in rows:
+                folded = fold(row.name, wish)
+                if folded is None:
+                    yield row
+                else:
+                    yield folded
+                    start = after_prefix(folded)
+                    break
 
 
 def fold(name: bytes, wish: Wish) -> bytes | None:
