@@ -45,6 +45,7 @@ from lote.store.database import Connection, DatabaseError
 from lote.wire.decode import decode
 from lote.wire.errors import Refused, error_body, invalid_query
 from lote.wire.formats import etag_of, format_http_date
+from lote.wire.modern import modernize
 from lote.wire.operations import OPERATIONS, Operation, match
 from lote.wire.versions import check_api_version
 from lote.world import World
@@ -206,6 +207,7 @@ class Service:
             request.body = task_handlers.decode_collection(request)
         else:
             request.body = decode(request.raw_body, operation.takes)
+            modernize(request.body, request.api_version)
 
     def _authenticate(
         self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]

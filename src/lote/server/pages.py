@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from lote.server.request import Answer, Request, json_answer
 from lote.store.lists import Page
 from lote.wire.errors import invalid_query
 from lote.wire.filters import FILTERS
 from lote.wire.odata import Expr, parse_expand, parse_filter, parse_select, select_members
+from lote.wire.spelling import selectable_members, spell
 
 
 class HasId(Protocol):
@@ -38,11 +41,14 @@ def filter_of(request: Request, filters: str | None) -> Expr | None:
 
 
 def answer_page(
-    request: Request, records: Sequence[R], members: frozenset[str], view: Callable[[R], Any]
+    request: Request,
+    records: Sequence[R],
+    struct: type[msgspec.Struct],
+    view: Callable[[R], Any],
 ) -> Answer:
     """A page of a list; ``records`` holds one more than the page if there is a next one."""
     size = request.page_size
-    shown = [chosen(request, members, view(record)) for record in records[:size]]
+    shown = [chosen(request, struct, view(record)) for record in records[:size]]
     next_id = records[size - 1].id if len(records) > size else None
     return answer_list(request, shown, next_id)
 
@@ -59,22 +65,26 @@ def answer_list(request: Request, shown: list[Any], next_id: str | None = None) 
 
 
 def answer_one(
-    request: Request, shown: dict[str, Any], members: frozenset[str], modified_us: int | None
+    request: Request, shown: dict[str, Any], struct: type[msgspec.Struct], modified_us: int | None
 ) -> Answer:
     """One entity, with its metadata first and only the members selected."""
     body = {"odata.metadata": f"{request.base_url}/$metadata#{request.operation.metadata}"}
-    return json_answer(body | chosen(request, members, shown), modified_us)
+    return json_answer(body | chosen(request, struct, shown), modified_us)
 
 
-def chosen(request: Request, members: frozenset[str], shown: dict[str, Any]) -> dict[str, Any]:
-    """The members of ``$select``, or all. Refuses: InvalidQueryParameterValue."""
+def chosen(request: Request, struct: type[msgspec.Struct], shown: dict[str, Any]) -> dict[str, Any]:
+    """A ``struct`` as the client's api-version spells it: all its members, or those of ``$select``.
+
+    Refuses: InvalidQueryParameterValue.
+    """
+    shown = spell(shown, struct, request.api_version)
     expand = request.query.get("expand")
     if expand:
         parse_expand(expand)
     select = request.query.get("select")
     if not select:
         return shown
-    return select_members(shown, parse_select(select, members))
+    return select_members(shown, parse_select(select, selectable_members(struct)))
 
 
 def paged(request: Request, items: Sequence[R]) -> tuple[list[R], str | None]:

@@ -1,7 +1,6 @@
 """How records look on the wire: one function a noun. Nothing here decides anything.
 
-Write-only members (passwords, keys) are left out and SAS signatures are blanked: what was stored
-for use is never shown.
+``spec_views`` has those parts that users sent.
 """
 
 from __future__ import annotations
@@ -11,6 +10,15 @@ from typing import Any
 
 import msgspec
 
+from lote.server.spec_views import (
+    DEFAULT_IDENTITY,
+    shown_pool_spec,
+    shown_spec,
+    view_job_settings,
+    view_pool_settings,
+    view_start_task,
+    view_task_constraints,
+)
 from lote.store.records import (
     STATE_OF_PHASE,
     JobCount,
@@ -19,50 +27,22 @@ from lote.store.records import (
     PoolRecord,
     TaskRecord,
 )
-from lote.wire.formats import (
-    UNLIMITED_DURATION,
-    etag_of,
-    format_duration,
-    format_timestamp,
-    parse_duration,
-)
+from lote.wire.formats import etag_of, format_duration, format_timestamp
 from lote.wire.job import JobCreate
-from lote.wire.pool import PoolCreate
-from lote.wire.secret_members import without_secrets
 from lote.wire.task import TaskCreate
 
 Shown = dict[str, Any]
 
-DEFAULT_IDENTITY: Shown = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
-RETENTION_DEFAULT = "P7D"  # REST: task constraints
+UNLIMITED_TIMEOUT_S = 1e9  # ours: how the longest resizeTimeout is kept; timers can count it
 
-_SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
 # Escapes too: some clients write "=" as \u003d.
 _MAY_HOLD_SECRETS = re.compile(rb"sig=|password|\\u", re.IGNORECASE)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def blanked(value: Any) -> Any:  # noqa: ANN401 - decoded JSON
-    """The value with the signatures of signed URLs blanked."""
-    if isinstance(value, dict):
-        return {name: blanked(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [blanked(item) for item in value]
-    if isinstance(value, str) and "sig=" in value.lower():
-        return _SIGNATURE.sub(r"\1REDACTED", value)
-    return value
-
-
-def shown_spec(spec: bytes, kind: type[msgspec.Struct]) -> Shown:
-    """What the user sent as it may be shown: without write-only members and signatures."""
-    struct = without_secrets(msgspec.json.decode(spec, type=kind, strict=False))
-    shown: Shown = blanked(msgspec.to_builtins(struct))
-    return shown
-
-
 def view_pool(record: PoolRecord, base_url: str) -> Shown:
     """A pool as the service shows it."""
-    spec = shown_spec(record.spec, PoolCreate)
+    spec = shown_pool_spec(record.spec)
     shown: Shown = {"id": record.id}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]
@@ -73,7 +53,7 @@ def view_pool(record: PoolRecord, base_url: str) -> Shown:
         "allocationState": record.allocation_state,
         "allocationStateTransitionTime": format_timestamp(record.allocation_us),
         "vmSize": spec["vmSize"],
-        "resizeTimeout": format_duration(record.resize_timeout_s),
+        "resizeTimeout": format_duration(_resize_timeout_s(record)),
         "currentDedicatedNodes": record.current_dedicated,
         "targetDedicatedNodes": record.target_dedicated,
         "currentLowPriorityNodes": record.current_low_priority,
@@ -81,61 +61,26 @@ def view_pool(record: PoolRecord, base_url: str) -> Shown:
         "enableAutoScale": bool(record.enable_auto_scale),
         "enableInterNodeCommunication": bool(record.inter_node),
         "taskSlotsPerNode": record.slots,
-        "taskSchedulingPolicy": {"nodeFillType": "spread"} | spec.get("taskSchedulingPolicy", {}),
-    }
+    } | view_pool_settings(spec)
     if record.resize_errors and record.allocation_state == "steady":
         shown["resizeErrors"] = msgspec.json.decode(record.resize_errors)
-    if record.enable_auto_scale:
-        shown["autoScaleFormula"] = spec.get("autoScaleFormula", "")
-        shown["autoScaleEvaluationInterval"] = _duration(
-            spec, "autoScaleEvaluationInterval", "PT15M"
-        )
-    if "virtualMachineConfiguration" in spec:
-        machine = spec["virtualMachineConfiguration"]
-        image = machine.get("imageReference", {})
-        if "publisher" in image:
-            image.setdefault("version", "latest")
-        shown["virtualMachineConfiguration"] = machine
-    if "networkConfiguration" in spec:
-        shown["networkConfiguration"] = {"dynamicVNetAssignmentScope": "none"} | spec[
-            "networkConfiguration"
-        ]
-    if "startTask" in spec:
-        shown["startTask"] = view_start_task(spec["startTask"])
-    for name in _POOL_ECHOED:
-        if spec.get(name):
-            shown[name] = spec[name]
+    if record.current_dedicated + record.current_low_priority:
+        # Only versions that know the member show it. Agents call: that is the simplified mode.
+        wanted = shown["targetNodeCommunicationMode"]
+        shown["currentNodeCommunicationMode"] = "simplified" if wanted == "default" else wanted
     return shown
 
 
-_POOL_ECHOED = (
-    "applicationPackageReferences",
-    "userAccounts",
-    "metadata",
-    "mountConfiguration",
-    "upgradePolicy",
-    "cloudServiceConfiguration",
-    "certificateReferences",
-    "applicationLicenses",
-    "targetNodeCommunicationMode",
-    "resourceTags",
-)
-
-
-def view_start_task(spec: Shown) -> Shown:
-    """A start task with its defaults filled in."""
-    return {
-        "userIdentity": DEFAULT_IDENTITY,
-        "maxTaskRetryCount": 0,
-        "waitForSuccess": True,
-    } | spec
+def _resize_timeout_s(record: PoolRecord) -> float | None:
+    limit_s = record.resize_timeout_s
+    return limit_s if limit_s < UNLIMITED_TIMEOUT_S else None
 
 
 def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) -> Shown:
     """A node as the service shows it. ``live``: runningTasksCount, runningTaskSlotsCount and, once
     a task ran, recentTasks."""
     url = f"{base_url}/pools/{record.pool_id}/nodes/{record.id}"
-    spec = _decode(pool.spec)
+    spec = shown_pool_spec(pool.spec)
     shown: Shown = {
         "id": record.id,
         "url": url,
@@ -158,7 +103,7 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
         "endpointConfiguration": {"inboundEndpoints": []},
     } | live
     if "startTask" in spec:
-        shown["startTask"] = view_start_task(blanked(spec["startTask"]))
+        shown["startTask"] = view_start_task(spec["startTask"])
         if record.start_task:
             shown["startTaskInfo"] = msgspec.json.decode(record.start_task)
     if record.errors:
@@ -176,6 +121,8 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
         if record.operating_system:
             machine["imageReference"]["exactVersion"] = record.operating_system
     shown["virtualMachineInfo"] = machine
+    if record.booted_us:
+        shown["certificateReferences"] = spec.get("certificateReferences", [])  # older versions
     return shown
 
 
@@ -191,26 +138,7 @@ def view_job(record: JobRecord, base_url: str) -> Shown:
     if record.previous_state and record.previous_us is not None:
         shown["previousState"] = record.previous_state
         shown["previousStateTransitionTime"] = format_timestamp(record.previous_us)
-    constraints = spec.get("constraints", {})
-    shown |= {
-        "priority": record.priority,
-        "maxParallelTasks": spec.get("maxParallelTasks", -1),
-        "usesTaskDependencies": spec.get("usesTaskDependencies", False),
-        "allowTaskPreemption": spec.get("allowTaskPreemption", False),
-        "constraints": {
-            "maxWallClockTime": _duration(constraints, "maxWallClockTime", UNLIMITED_DURATION),
-            "maxTaskRetryCount": constraints.get("maxTaskRetryCount", 0),
-        },
-    }
-    for name, view in _SPECIAL_TASKS.items():
-        if name in spec:
-            shown[name] = view(spec[name])
-    for name in ("commonEnvironmentSettings", "networkConfiguration"):
-        if spec.get(name):
-            shown[name] = spec[name]
-    shown["poolInfo"] = spec["poolInfo"]
-    if spec.get("metadata"):
-        shown["metadata"] = spec["metadata"]
+    shown |= view_job_settings(spec)
     execution: Shown = {"startTime": format_timestamp(record.start_us)}
     if record.end_us is not None:
         execution["endTime"] = format_timestamp(record.end_us)
@@ -219,44 +147,7 @@ def view_job(record: JobRecord, base_url: str) -> Shown:
     if record.terminate_reason and record.state in ("completed", "terminating"):
         execution["terminateReason"] = record.terminate_reason
     shown["executionInfo"] = execution
-    shown["onAllTasksComplete"] = spec.get("onAllTasksComplete", "noaction")
-    shown["onTaskFailure"] = spec.get("onTaskFailure", "noaction")
     return shown
-
-
-def _manager(spec: Shown) -> Shown:
-    return {
-        "requiredSlots": 1,
-        "userIdentity": DEFAULT_IDENTITY,
-        "runExclusive": True,
-        "allowLowPriorityNode": True,
-        "killJobOnCompletion": True,
-    } | _constrained(spec)
-
-
-def _preparation(spec: Shown) -> Shown:
-    return {
-        "id": "jobpreparation",
-        "userIdentity": DEFAULT_IDENTITY,
-        "waitForSuccess": True,
-        "rerunOnNodeRebootAfterSuccess": True,
-    } | _constrained(spec)
-
-
-def _release(spec: Shown) -> Shown:
-    return {
-        "id": "jobrelease",
-        "maxWallClockTime": "PT15M",
-        "retentionTime": RETENTION_DEFAULT,
-        "userIdentity": DEFAULT_IDENTITY,
-    } | spec
-
-
-_SPECIAL_TASKS = {
-    "jobManagerTask": _manager,
-    "jobPreparationTask": _preparation,
-    "jobReleaseTask": _release,
-}
 
 
 def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: str) -> Shown:
@@ -278,7 +169,7 @@ def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: s
         if name not in _TASK_PLACED:
             shown[name] = value
     shown["userIdentity"] = spec.get("userIdentity", DEFAULT_IDENTITY)
-    shown["constraints"] = _task_constraints(spec.get("constraints", {}), retries_default)
+    shown["constraints"] = view_task_constraints(spec.get("constraints", {}), retries_default)
     shown["requiredSlots"] = record.slots
     shown["executionInfo"] = _execution(record)
     if record.node_id is not None and (record.phase >= 3 or record.start_us is not None):
@@ -367,19 +258,3 @@ def _entity(url: str, modified_us: int, created_us: int) -> Shown:
         "lastModified": format_timestamp(modified_us),
         "creationTime": format_timestamp(created_us),
     }
-
-
-def _duration(spec: Shown, name: str, default: str) -> str:
-    return format_duration(parse_duration(spec[name])) if name in spec else default
-
-
-def _task_constraints(given: Shown, retries_default: int) -> Shown:
-    return {
-        "maxWallClockTime": _duration(given, "maxWallClockTime", UNLIMITED_DURATION),
-        "retentionTime": _duration(given, "retentionTime", RETENTION_DEFAULT),
-        "maxTaskRetryCount": given.get("maxTaskRetryCount", retries_default),
-    }
-
-
-def _constrained(spec: Shown) -> Shown:
-    return spec | {"constraints": _task_constraints(spec.get("constraints", {}), 0)}

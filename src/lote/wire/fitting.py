@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from lote.wire.dialects import RUN_AS_A_USER, older_names
 from lote.wire.errors import invalid_property, missing_property, unsupported_property
 from lote.wire.job import Job, JobCreate, JobReplace, JobUpdate
 from lote.wire.job_schedule import (
@@ -70,7 +71,7 @@ def _fit_members(
 ) -> dict[str, Any]:
     fields = _fields(struct)
     fitted: dict[str, Any] = {}
-    for name, value in members.items():
+    for name, value in _in_newest_names(members, struct).items():
         field = fields.get(name)
         if field is None:
             if not _is_ignored(name, struct):
@@ -81,6 +82,20 @@ def _fit_members(
         if field.required and name not in fitted:
             raise missing_property(path + name)
     return fitted
+
+
+def _in_newest_names(members: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The members under the names of the newest version; who gives both means the newest."""
+    renamed = older_names(struct)
+    if not renamed.keys().isdisjoint(members):
+        members = {renamed.get(name, name): value for name, value in members.items()} | {
+            name: value for name, value in members.items() if name not in renamed
+        }
+    if struct in RUN_AS_A_USER and "runElevated" in members:
+        members = dict(members)
+        level = "admin" if members.pop("runElevated") in (True, "true") else "nonadmin"
+        members.setdefault("userIdentity", {"autoUser": {"elevationLevel": level}})
+    return members
 
 
 def _is_ignored(name: str, struct: type[msgspec.Struct]) -> bool:

@@ -23,6 +23,7 @@ from lote.server.shared_key import check_date, parse_authorization, verify
 from lote.wire.errors import Refused
 from lote.wire.formats import etag_of, format_http_date
 from lote.wire.operations import OPERATIONS
+from lote.wire.task import Task
 
 NAMED = {operation.name: operation for operation in OPERATIONS}
 NOW_US = 1_735_689_600_000_000
@@ -342,9 +343,7 @@ def test_links_lead_through_all_pages_of_a_stored_list(ids):
         request = a_request(query=query)
         page = page_of(request, "tasks")
         behind = [one for one in items if page.after_id is None or one.id > page.after_id]
-        return answer_page(
-            request, behind[: page.limit + 1], frozenset({"id"}), lambda one: {"id": one.id}
-        )
+        return answer_page(request, behind[: page.limit + 1], Task, lambda one: {"id": one.id})
 
     assert follow(answer_to) == [one.id for one in items]
 

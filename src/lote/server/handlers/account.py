@@ -11,9 +11,11 @@ from lote.server.pages import answer_list, filter_of, paged
 from lote.server.request import Answer, Request
 from lote.store.database import Connection
 from lote.store.pools import list_all_pools
+from lote.wire.account import PoolNodeCounts
 from lote.wire.errors import Refused
 from lote.wire.images import SUPPORTED_IMAGES
 from lote.wire.odata import evaluate
+from lote.wire.spelling import spell
 
 
 class _Listed(msgspec.Struct):
@@ -48,7 +50,8 @@ def list_pool_node_counts(db: Connection, request: Request) -> Answer:
         }
         for pool in page
     ]
-    return answer_list(request, shown, next_id)
+    version = request.api_version
+    return answer_list(request, [spell(one, PoolNodeCounts, version) for one in shown], next_id)
 
 
 def list_applications(db: Connection, request: Request) -> Answer:

@@ -18,8 +18,9 @@ from lote.server.node_files import FileFacts, Listed
 from lote.server.owner import Owner, Tx
 from lote.server.pages import answer_list, filter_of, id_order, paged
 from lote.server.request import Answer, Request
+from lote.server.spec_views import RETENTION_DEFAULT
 from lote.server.streams import Streams, Transfer
-from lote.server.views import RETENTION_DEFAULT, task_directory
+from lote.server.views import task_directory
 from lote.store import nodes as node_rows
 from lote.store.records import COMPLETED, PREPARING, TaskRecord
 from lote.wire.errors import Refused, invalid_query

@@ -21,11 +21,18 @@ from lote.store.lists import list_jobs as page_of_jobs
 from lote.store.records import JobRecord
 from lote.wire.check import check_job, check_job_replace, check_job_update
 from lote.wire.errors import Refused, invalid_property, invalid_query
-from lote.wire.fitting import member_names
 from lote.wire.formats import parse_duration
-from lote.wire.job import Job, JobCreate, JobDisable, JobReplace, JobTerminate, JobUpdate
+from lote.wire.job import (
+    Job,
+    JobCreate,
+    JobDisable,
+    JobReplace,
+    JobTerminate,
+    JobUpdate,
+    TaskCountsResult,
+)
+from lote.wire.spelling import spell
 
-MEMBERS = member_names(Job)
 TERMINATE_REASON = "UserTerminate"  # REST: Terminate Job
 
 # What this release does not carry out; better refused than recorded and forgotten.
@@ -70,19 +77,20 @@ def create_job(tx: Tx, request: Request) -> Answer:
 def list_jobs(db: Connection, request: Request) -> Answer:
     """One page of jobs."""
     records = page_of_jobs(db, page_of(request, "jobs"))
-    return answer_page(request, records, MEMBERS, lambda job: view_job(job, request.base_url))
+    return answer_page(request, records, Job, lambda job: view_job(job, request.base_url))
 
 
 def get_job(db: Connection, request: Request) -> Answer:
     """One job. Refuses: JobNotFound."""
     record = existing_job(db, request.params["job_id"])
-    return answer_one(request, view_job(record, request.base_url), MEMBERS, record.modified_us)
+    return answer_one(request, view_job(record, request.base_url), Job, record.modified_us)
 
 
 def get_job_task_counts(db: Connection, request: Request) -> Answer:
     """Tasks of a job by state, exact. Refuses: JobNotFound."""
     record = existing_job(db, request.params["job_id"])
     counts = view_counts(rows.get_job_count(db, record.key))
+    counts = spell(counts, TaskCountsResult, request.api_version)
     metadata = f"{request.base_url}/$metadata#{request.operation.metadata}"
     return json_answer({"odata.metadata": metadata} | counts)
 

@@ -16,12 +16,10 @@ from lote.store import nodes as rows
 from lote.store.records import NodeRecord, TaskRecord
 from lote.store.tasks import get_tasks_by_key
 from lote.wire.errors import Refused
-from lote.wire.fitting import member_names
 from lote.wire.formats import parse_timestamp
 from lote.wire.node import Node
 from lote.wire.odata import Value, evaluate
 
-MEMBERS = member_names(Node)
 _TIMES = frozenset(
     {
         "stateTransitionTime",
@@ -44,7 +42,7 @@ def list_nodes(tx: Tx, request: Request) -> Answer:
     page, next_id = paged(request, records)
     recent = recent_tasks(tx, request, page)
     whole = [shown[node.id] | recent.get(node.key, {}) for node in page]
-    return answer_list(request, [chosen(request, MEMBERS, one) for one in whole], next_id)
+    return answer_list(request, [chosen(request, Node, one) for one in whole], next_id)
 
 
 def get_node(tx: Tx, request: Request) -> Answer:
@@ -55,7 +53,7 @@ def get_node(tx: Tx, request: Request) -> Answer:
         raise Refused("NodeNotFound")
     shown = view_node(record, pool, live(tx, record), request.base_url)
     shown |= recent_tasks(tx, request, [record]).get(record.key, {})
-    return answer_one(request, shown, MEMBERS, None)
+    return answer_one(request, shown, Node, None)
 
 
 def live(tx: Tx, record: NodeRecord) -> dict[str, Any]:

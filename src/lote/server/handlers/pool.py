@@ -12,7 +12,7 @@ from lote.server.memory import PoolState
 from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
 from lote.server.request import Answer, Request
-from lote.server.views import view_pool
+from lote.server.views import UNLIMITED_TIMEOUT_S, view_pool
 from lote.store import nodes as node_rows
 from lote.store import pools as rows
 from lote.store.database import Connection
@@ -26,7 +26,6 @@ from lote.wire.check_pools import (
     check_resize,
 )
 from lote.wire.errors import Refused, invalid_property, missing_property
-from lote.wire.fitting import member_names
 from lote.wire.formats import parse_duration
 from lote.wire.node import NodeRemove
 from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate
@@ -35,8 +34,6 @@ from lote.wire.vm_sizes import cores_of
 
 RESIZE_TIMEOUT_S = 900.0  # REST: resizeTimeout, 15 minutes
 SLOTS_PER_CORE_MAX = 4  # REST: taskSlotsPerNode
-
-MEMBERS = member_names(Pool)
 
 # Members that may be patched while the pool has nodes. REST: Patch Pool.
 _ALWAYS_PATCHABLE = frozenset(
@@ -99,15 +96,13 @@ def create_pool(tx: Tx, request: Request) -> Answer:
 def list_pools(db: Connection, request: Request) -> Answer:
     """One page of pools."""
     records = page_of_pools(db, page_of(request, "pools"))
-    return answer_page(
-        request, records, MEMBERS, lambda record: view_pool(record, request.base_url)
-    )
+    return answer_page(request, records, Pool, lambda record: view_pool(record, request.base_url))
 
 
 def get_pool(db: Connection, request: Request) -> Answer:
     """One pool. Refuses: PoolNotFound."""
     record = existing_pool(db, request.params["pool_id"])
-    return answer_one(request, view_pool(record, request.base_url), MEMBERS, record.modified_us)
+    return answer_one(request, view_pool(record, request.base_url), Pool, record.modified_us)
 
 
 def pool_exists(db: Connection, request: Request) -> Answer:
@@ -313,7 +308,7 @@ def _resize_timeout_s(text: str | None) -> float:
     if text is None:
         return RESIZE_TIMEOUT_S
     seconds = parse_duration(text)
-    return 1e9 if seconds is None else seconds
+    return UNLIMITED_TIMEOUT_S if seconds is None else seconds
 
 
 def _check_slots(vm_size: str, slots: int) -> None:

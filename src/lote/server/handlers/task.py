@@ -36,11 +36,9 @@ from lote.store.records import (
 from lote.wire.check import check_task, check_task_replace
 from lote.wire.decode import decode_task_group, task_id_of
 from lote.wire.errors import Refused, error_object
-from lote.wire.fitting import member_names
 from lote.wire.formats import etag_of, format_timestamp, spell_duration
+from lote.wire.modern import keeps_seven_days, modernize
 from lote.wire.task import Task, TaskConstraints, TaskCreate, TaskReplace
-
-MEMBERS = member_names(Task)
 
 Entry = tuple[TaskCreate | Refused, bytes]
 
@@ -57,7 +55,17 @@ def create_task(tx: Tx, request: Request) -> Answer:
 
 def decode_collection(request: Request) -> list[Entry]:
     """The entries of a collection, each checked for its form; done outside the owner thread."""
-    return decode_task_group(request.raw_body)
+    entries = decode_task_group(request.raw_body)
+    if keeps_seven_days(request.api_version):
+        return entries
+    return [_modern_entry(task, raw, request.api_version) for task, raw in entries]
+
+
+def _modern_entry(task: TaskCreate | Refused, raw: bytes, version: str) -> Entry:
+    if isinstance(task, Refused):
+        return task, raw
+    modernize(task, version)
+    return task, msgspec.json.encode(task)
 
 
 def create_task_collection(tx: Tx, request: Request) -> Answer:
@@ -215,8 +223,7 @@ def list_tasks(db: Connection, request: Request) -> Answer:
     retries = job_retries(job)
     records, go_on = page_of_tasks(db, job.key, page_of(request, "tasks"))
     shown = [
-        chosen(request, MEMBERS, view_task(one, job.id, retries, request.base_url))
-        for one in records
+        chosen(request, Task, view_task(one, job.id, retries, request.base_url)) for one in records
     ]
     return answer_list(request, shown, go_on)
 
@@ -225,7 +232,7 @@ def get_task(db: Connection, request: Request) -> Answer:
     """One task. Refuses: JobNotFound, TaskNotFound."""
     job, record = existing_task(db, request)
     shown = view_task(record, job.id, job_retries(job), request.base_url)
-    return answer_one(request, shown, MEMBERS, record.modified_us)
+    return answer_one(request, shown, Task, record.modified_us)
 
 
 def replace_task(tx: Tx, request: Request) -> Answer:
