@@ -25,7 +25,7 @@ from lote.storage.call import (
 from lote.storage.depot import Depot
 from lote.storage.endpoint import Endpoint, Limits, find_policies
 from lote.storage.errors import Refused, error_body, invalid_header
-from lote.storage.handlers import blob, block, container, listing, service
+from lote.storage.handlers import blob, block, container, listing, service, snapshot, tag, tier
 from lote.storage.headers import check_supported
 from lote.storage.operations import match_operation
 from lote.storage.outgoing import Sender
@@ -60,6 +60,12 @@ HANDLERS: dict[str, Handler] = {
     "put_block": block.put_block,
     "put_block_list": block.put_block_list,
     "get_block_list": block.get_block_list,
+    "snapshot_blob": snapshot.snapshot_blob,
+    "set_blob_tier": tier.set_blob_tier,
+    "get_blob_tags": tag.get_blob_tags,
+    "set_blob_tags": tag.set_blob_tags,
+    "find_blobs": tag.find_blobs,
+    "find_blobs_in_container": tag.find_blobs_in_container,
 }
 log = logging.getLogger(__name__)
 
@@ -114,7 +120,7 @@ class StorageApp:
             call.method, call.level, call.query.get("restype", ""), call.query.get("comp", "")
         )
         call.grant = await self._endpoint.authenticator.authenticate(call, operation)
-        check_supported(call)
+        check_supported(call, operation)
         return await HANDLERS[operation.name](call, self._endpoint)
 
 
@@ -158,6 +164,9 @@ def _add_headers(answer: Answer, scope: Scope, request_id: str) -> None:
 
 
 async def _send_answer(answer: Answer, method: str, receive: Receive, send: Send) -> None:
+    if method == "HEAD" and answer.status >= 400:
+        answer.body, answer.length = b"", 0
+        answer.headers.pop("Content-Type", None)
     if answer.status != 304:
         length = answer.length if answer.length is not None else len(answer.body)
         answer.headers["Content-Length"] = str(length)

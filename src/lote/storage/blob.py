@@ -12,6 +12,7 @@ from lote.storage.conditions import Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
 from lote.storage.lease import Lease, lease_text, parse_lease
+from lote.storage.tag import NO_TAGS, drop_tags, keep_tags, tags_text
 
 COLUMNS = (
     "id, name, snapshot, kind, etag, created_us, modified_us, size, content, properties, metadata,"
@@ -19,6 +20,7 @@ COLUMNS = (
 )
 BASE = 2**63 - 1  # in place of a snapshot's time: the blob itself, listed after its snapshots
 Kind = Literal["BlockBlob", "AppendBlob"]
+Snapshots = Literal["refuse", "include", "only"]  # REST: Delete Blob, x-ms-delete-snapshots
 LISTED_STATE = {False: " AND etag IS NOT NULL", True: ""}
 
 
@@ -34,10 +36,22 @@ class Blob(NamedTuple):
     content: int | None
     properties: dict[str, str]
     metadata: dict[str, str]
-    tags: dict[str, str] = {}  # noqa: RUF012 - never changed in place
+    tags: dict[str, str] = NO_TAGS
     lease: Lease | None = None
     kind: Kind = "BlockBlob"
     snapshot: int = BASE
+
+    def check_readable(self) -> None:
+        """Refuses: BlobArchived, for what reads or changes a blob's bytes or description."""
+        if self.properties.get("tier") == "Archive":
+            raise Refused("BlobArchived")
+
+
+class Place(NamedTuple):
+    """Where in a list a blob or a snapshot stands."""
+
+    name: bytes
+    snapshot: int = 0
 
 
 class NewContent(NamedTuple):
@@ -55,6 +69,7 @@ class Target(NamedTuple):
     name: bytes
     conditions: Conditions
     may_replace: bool = True
+    snapshot: int = BASE
 
     def check(self, old: Blob | None) -> None:
         """Refuses: BlobAlreadyExists, ConditionNotMet, and a replacement without the right."""
@@ -90,18 +105,20 @@ def get_blob(
 def list_blobs(
     connection: sqlite3.Connection,
     container: int,
-    start: bytes,
+    start: Place,
     end: bytes | None,
     *,
     uncommitted: bool,
+    snapshots: bool = False,
 ) -> Generator[Blob, None, None]:
-    """Blobs by name, from ``start`` on and before ``end`` (None: to the last), each looked up
-    when it is asked for; to be closed by those who do not want all."""
+    """Blobs by name, from ``start`` on and before ``end`` (None: to the last); with ``snapshots``
+    each after its snapshots, of which the oldest is first. A row is looked up when it is asked
+    for; to be closed by those who do not want all."""
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name >= ?"
+        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND (name, snapshot) >= (?, ?)"
         f"{'' if end is None else ' AND name < ?'}{LISTED_STATE[uncommitted]}"
-        " AND snapshot = ? ORDER BY name",
-        (container, start, *(() if end is None else (end,)), BASE),
+        f"{'' if snapshots else f' AND snapshot = {BASE}'} ORDER BY name, snapshot",
+        (container, *start, *(() if end is None else (end,))),
     )
     with closing(rows):
         for row in rows:
@@ -114,6 +131,7 @@ def put_blob(
     new: NewContent,
     properties: dict[str, str],
     metadata: dict[str, str],
+    tags: dict[str, str] = NO_TAGS,
 ) -> Blob:
     """Write a whole blob over what is there; staged blocks of that name are dropped.
 
@@ -122,7 +140,7 @@ def put_blob(
     old = find_blob(tx.connection, target.container, target.name)
     target.check(old)
     content = add_content(tx, new)
-    return save_blob(tx, target, old, new.size, content, properties, metadata)
+    return save_blob(tx, target, old, new.size, content, properties, metadata, tags=tags)
 
 
 def save_blob(
@@ -135,6 +153,7 @@ def save_blob(
     metadata: dict[str, str],
     *,
     kind: Kind = "BlockBlob",
+    tags: dict[str, str] = NO_TAGS,
 ) -> Blob:
     """Write the row of new content; what the old row linked to is released, its tags go."""
     new = Blob(
@@ -147,19 +166,23 @@ def save_blob(
         content,
         properties,
         metadata,
+        tags,
         lease=old.lease if old is not None else None,
         kind=kind,
     )
     if old is None:
-        return new._replace(id=insert_blob(tx, target.container, new))
+        new = new._replace(id=insert_blob(tx, target.container, new))
+        keep_tags(tx, new.id, tags)
+        return new
     release_contents(tx, old)
     if old.tags:
-        tx.execute("DELETE FROM tag WHERE blob = ?", (old.id,))
+        drop_tags(tx, old.id)
+    keep_tags(tx, old.id, tags)
     tx.execute(
         "UPDATE blob SET kind = ?, etag = ?, created_us = ?, modified_us = ?, size = ?,"
-        " content = ?, properties = ?, metadata = ?, tags = '' WHERE id = ?",
+        " content = ?, properties = ?, metadata = ?, tags = ? WHERE id = ?",
         (kind, new.etag, new.created_us, new.modified_us, size, content,
-         json.dumps(properties), json.dumps(metadata), old.id),
+         json.dumps(properties), json.dumps(metadata), tags_text(tags), old.id),
     )  # fmt: skip
     return new
 
@@ -172,7 +195,7 @@ def insert_blob(tx: Tx, container: int, new: Blob) -> int:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (container, new.name, new.snapshot, new.kind, new.etag, new.created_us, new.modified_us,
          new.size, new.content, json.dumps(new.properties), json.dumps(new.metadata),
-         json.dumps(new.tags) if new.tags else "", lease_text(new.lease)),
+         tags_text(new.tags), lease_text(new.lease)),
     ).lastrowid  # fmt: skip
     return int(key or 0)
 
@@ -184,9 +207,13 @@ def change_blob(
     properties: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Blob:
-    """Replace properties or metadata of a blob. Refuses: BlobNotFound, ConditionNotMet."""
+    """Replace properties or metadata of a blob.
+
+    Refuses: BlobNotFound, ConditionNotMet, BlobArchived.
+    """
     old = get_blob(tx.connection, target.container, target.name)
     target.conditions.check(old.etag, old.modified_us)
+    old.check_readable()
     new = old._replace(
         etag=tx.new_etag(),
         modified_us=tx.now_us,
@@ -200,18 +227,69 @@ def change_blob(
     return new
 
 
-def delete_blob(tx: Tx, target: Target) -> None:
-    """Delete a blob and its staged blocks. Refuses: BlobNotFound, ConditionNotMet."""
-    old = get_blob(tx.connection, target.container, target.name)
+def set_tags(tx: Tx, target: Target, tags: dict[str, str]) -> None:
+    """Replace the tags of a blob or a snapshot. Refuses: BlobNotFound, ConditionNotMet."""
+    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
     target.conditions.check(old.etag, old.modified_us)
-    remove_blob(tx, old)
+    if target.snapshot == BASE:
+        drop_tags(tx, old.id)
+        keep_tags(tx, old.id, tags)
+    tx.execute("UPDATE blob SET tags = ? WHERE id = ?", (tags_text(tags), old.id))
+
+
+def set_tier(tx: Tx, target: Target, tier: str) -> str:
+    """Give a blob or a snapshot a tier; returns the one it had, "" for none of its own.
+
+    Refuses: BlobNotFound, ConditionNotMet, InvalidBlobType for other than block blobs.
+    """
+    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
+    target.conditions.check(old.etag, old.modified_us)
+    if old.kind != "BlockBlob":
+        raise Refused("InvalidBlobType")
+    properties = old.properties | {"tier": tier, "tier_us": str(tx.now_us)}
+    tx.execute("UPDATE blob SET properties = ? WHERE id = ?", (json.dumps(properties), old.id))
+    return old.properties.get("tier", "")
+
+
+def delete_blob(tx: Tx, target: Target, snapshots: Snapshots = "refuse") -> None:
+    """Delete a blob and its staged blocks, with its snapshots or those alone, or one snapshot.
+
+    Refuses: BlobNotFound, ConditionNotMet, SnapshotsPresent.
+    """
+    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
+    target.conditions.check(old.etag, old.modified_us)
+    if target.snapshot == BASE:
+        if snapshots == "refuse" and has_snapshots(tx, target):
+            raise Refused("SnapshotsPresent")
+        remove_snapshots(tx, target)
+    if snapshots != "only":
+        remove_blob(tx, old)
+
+
+def has_snapshots(tx: Tx, target: Target) -> bool:
+    """Whether there are snapshots of a blob."""
+    row = tx.execute(
+        "SELECT 1 FROM blob WHERE container = ? AND name = ? AND snapshot < ? LIMIT 1",
+        (target.container, target.name, BASE),
+    ).fetchone()
+    return row is not None
+
+
+def remove_snapshots(tx: Tx, target: Target) -> None:
+    """Drop all snapshots of a blob."""
+    rows = tx.execute(
+        f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name = ? AND snapshot < ?",
+        (target.container, target.name, BASE),
+    )
+    for row in rows.fetchall():
+        remove_blob(tx, blob_of_row(row))
 
 
 def remove_blob(tx: Tx, old: Blob) -> None:
     """Drop a blob's row and release all it links to."""
     release_contents(tx, old)
     if old.tags:
-        tx.execute("DELETE FROM tag WHERE blob = ?", (old.id,))
+        drop_tags(tx, old.id)
     tx.execute("DELETE FROM blob WHERE id = ?", (old.id,))
 
 

@@ -18,6 +18,7 @@ from lote.storage.blob import (
 )
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
+from lote.storage.tag import NO_TAGS
 
 STAGED_MAX = 100_000  # REST: Put Block
 LISTED_MAX = 50_000  # REST: Put Block List
@@ -78,6 +79,7 @@ def commit_blocks(
     wanted: Sequence[Wanted],
     properties: dict[str, str],
     metadata: dict[str, str],
+    tags: dict[str, str] = NO_TAGS,
 ) -> Blob:
     """Make the blob of these blocks, in this order; all other blocks of it are dropped.
 
@@ -89,7 +91,7 @@ def commit_blocks(
     for _, _, content in parts:
         tx.execute("UPDATE content SET links = links + 1 WHERE id = ?", (content,))
     size = sum(part[1] for part in parts)
-    saved = save_blob(tx, target, old, size, None, properties, metadata)
+    saved = save_blob(tx, target, old, size, None, properties, metadata, tags=tags)
     rows, start = [], 0
     for block_id, part_size, content in parts:
         rows.append((saved.id, start, part_size, block_id, content))

@@ -37,6 +37,7 @@ ERRORS: dict[str, ErrorRow] = {
         403, "This request is not authorized to perform this operation using this source IP."
     ),
     "BlobAlreadyExists": ErrorRow(409, "The specified blob already exists."),
+    "BlobArchived": ErrorRow(409, "This operation is not permitted on an archived blob."),
     "BlobNotFound": ErrorRow(404, "The specified blob does not exist."),
     "BlockCountExceedsLimit": ErrorRow(
         409, "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."
@@ -48,6 +49,11 @@ ERRORS: dict[str, ErrorRow] = {
     ),
     "ContainerAlreadyExists": ErrorRow(409, "The specified container already exists."),
     "ContainerNotFound": ErrorRow(404, "The specified container does not exist."),
+    "CopyIdMismatch": ErrorRow(
+        409, "The specified copy ID did not match the copy ID for the pending copy operation."
+    ),
+    "DuplicateTagNames": ErrorRow(400, "The tags specified contain duplicate names."),
+    "EmptyTagName": ErrorRow(400, "The tag name must not be empty."),
     "InsufficientAccountPermissions": ErrorRow(
         403, "The account being accessed does not have sufficient permissions for this operation."
     ),
@@ -77,6 +83,12 @@ ERRORS: dict[str, ErrorRow] = {
     "InvalidResourceName": ErrorRow(
         400, "The specified resource name contains invalid characters."
     ),
+    "InvalidSourceBlobType": ErrorRow(
+        409, "The copy source blob type is invalid for this operation."
+    ),
+    "InvalidTag": ErrorRow(
+        400, "The tags specified are invalid. They contain characters that are not permitted."
+    ),
     "InvalidUri": ErrorRow(400, "The requested URI does not represent any resource on the server."),
     "InvalidXmlDocument": ErrorRow(400, "XML specified is not syntactically valid."),
     "InvalidXmlNodeValue": ErrorRow(
@@ -104,17 +116,26 @@ ERRORS: dict[str, ErrorRow] = {
         "Server failed to authenticate the request. Please refer to the information in the "
         "www-authenticate header.",
     ),
+    "NoPendingCopyOperation": ErrorRow(409, "There is currently no pending copy operation."),
     "NotImplemented": ErrorRow(501, "The requested operation is not implemented by this endpoint."),
     "OutOfRangeInput": ErrorRow(400, "One of the request inputs is out of range."),
     "OutOfRangeQueryParameterValue": ErrorRow(
         400,
         "A query parameter specified in the request URI is outside the permissible range.",
     ),
+    "PendingCopyOperation": ErrorRow(409, "There is currently a pending copy operation."),
     "RequestBodyTooLarge": ErrorRow(
         413, "The request body is too large and exceeds the maximum permissible limit."
     ),
     "ResourceNotFound": ErrorRow(404, "The specified resource does not exist."),
     "ServerBusy": ErrorRow(503, "The server is busy."),
+    "SnapshotsPresent": ErrorRow(
+        409, "This operation is not permitted while the blob has snapshots."
+    ),
+    "SourceConditionNotMet": ErrorRow(
+        412, "The source condition specified using HTTP conditional header(s) is not met."
+    ),
+    "TagsTooLarge": ErrorRow(400, "The tags specified exceed the maximum permissible limit."),
     "UnsupportedHeader": ErrorRow(
         400, "One of the HTTP headers specified in the request is not supported."
     ),

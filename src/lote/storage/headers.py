@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import unquote_plus
 
 from lote.storage.blob import Blob
 from lote.storage.call import Call
 from lote.storage.container import Container
-from lote.storage.errors import Refused, invalid_header, unsupported_header
+from lote.storage.errors import Refused, invalid_header, invalid_query, unsupported_header
 from lote.storage.incoming import parse_md5
 from lote.storage.names import check_metadata
+from lote.storage.operations import Operation
+from lote.storage.tag import NO_TAGS, check_tags
 from lote.storage.times import etag_text, http_date
+from lote.storage.xml import element
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-TIERS = ("Hot", "Cool", "Cold")  # kept as a label; Archive would have to make blobs unreadable
+TIERS = ("Hot", "Cool", "Cold", "Archive")
+REHYDRATE_PRIORITIES = ("Standard", "High")
 
 # property, answer header, and the request header that sets it
 CONTENT_PROPERTIES = (
@@ -36,22 +41,22 @@ UNSUPPORTED = (
     "x-ms-encryption-scope",
     "x-ms-if-tags",
     "x-ms-source-if-tags",
-    "x-ms-tags",
     "x-ms-immutability-policy-until-date",
     "x-ms-legal-hold",
     "x-ms-expiry-option",
 )
 
 
-def check_supported(call: Call) -> None:
+def check_supported(call: Call, operation: Operation) -> None:
     """Refuses: UnsupportedHeader for what this endpoint does not have, a lease id as there are no
-    leases, a body with a transfer encoding instead of a length."""
+    leases; InvalidQueryParameterValue for a snapshot where only a blob itself will do."""
     for name in UNSUPPORTED:
         if name in call.headers:
             raise unsupported_header(name)
-    for name in ("snapshot", "versionid"):
-        if call.query.get(name):
-            raise Refused("NotImplemented", "There are no snapshots and versions here.")
+    if call.query.get("versionid"):
+        raise Refused("NotImplemented", "There are no versions of blobs here.")
+    if call.query.get("snapshot") and not operation.snapshots:
+        raise invalid_query("snapshot", call.query["snapshot"], "Snapshots cannot be changed.")
     if "x-ms-lease-id" in call.headers and call.level == "container":
         raise Refused("LeaseNotPresentWithContainerOperation")
     if "x-ms-lease-id" in call.headers:
@@ -76,13 +81,40 @@ def parse_properties(call: Call, *, plain: bool = False) -> dict[str, str]:
             value = call.headers.get(header.lower())
         if value:
             properties[name] = value
-    parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")
-    tier = call.headers.get("x-ms-access-tier")
-    if tier is not None:
-        if tier not in TIERS:
-            raise invalid_header("x-ms-access-tier", tier)
-        properties["tier"] = tier
+    if plain:  # elsewhere the service takes it as it is: the hash of what the client knows
+        parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")
+    if tier := parse_tier(call):
+        properties |= {"tier": tier, "tier_us": str(call.now_us)}
     return properties
+
+
+def parse_tier(call: Call) -> str:
+    """The tier a request sets, "" for none. Refuses: InvalidHeaderValue."""
+    tier = call.headers.get("x-ms-access-tier", "")
+    if tier and tier not in TIERS:
+        raise invalid_header("x-ms-access-tier", tier)
+    return tier
+
+
+def check_rehydrate_priority(call: Call) -> None:
+    """Refuses: InvalidHeaderValue."""
+    priority = call.headers.get("x-ms-rehydrate-priority", REHYDRATE_PRIORITIES[0])
+    if priority not in REHYDRATE_PRIORITIES:
+        raise invalid_header("x-ms-rehydrate-priority", priority)
+
+
+def parse_tags(call: Call) -> dict[str, str]:
+    """The tags of an ``x-ms-tags`` header, which is spelled as a query.
+
+    Refuses: what ``check_tags`` does; AuthorizationPermissionMismatch without the right to tags.
+    """
+    text = call.headers.get("x-ms-tags", "")
+    if not text:
+        return NO_TAGS
+    if not call.grant.allows("t"):
+        raise Refused("AuthorizationPermissionMismatch")
+    pairs = (pair.partition("=") for pair in text.split("&"))
+    return check_tags([(unquote_plus(key), unquote_plus(value)) for key, _, value in pairs])
 
 
 def version_headers(etag: int | None, modified_us: int) -> dict[str, str]:
@@ -115,7 +147,8 @@ def blob_headers(blob: Blob, overrides: Mapping[str, str]) -> dict[str, str]:
     headers = {
         header: properties[name] for name, header, _ in CONTENT_PROPERTIES if name in properties
     }
-    headers.setdefault("Content-Type", DEFAULT_CONTENT_TYPE)
+    if not headers.setdefault("Content-Type", DEFAULT_CONTENT_TYPE):
+        del headers["Content-Type"]  # was cleared
     headers |= {header: properties[name] for name, header in COPY_PROPERTIES if name in properties}
     headers |= overrides
     headers |= {
@@ -131,7 +164,23 @@ def blob_headers(blob: Blob, overrides: Mapping[str, str]) -> dict[str, str]:
     }
     if "tier" not in properties:
         headers["x-ms-access-tier-inferred"] = "true"
+    else:
+        headers["x-ms-access-tier-inferred"] = "false"
+    if "tier_us" in properties:
+        headers["x-ms-access-tier-change-time"] = http_date(int(properties["tier_us"]))
+    if blob.tags:
+        headers["x-ms-tag-count"] = str(len(blob.tags))
     return headers
+
+
+def tags_xml(tags: Mapping[str, str], *, empty: bool = False) -> str:
+    """Tags in a document; none are nothing, or with ``empty`` an empty set."""
+    if not tags and not empty:
+        return ""
+    rows = "".join(
+        f"<Tag>{element('Key', key)}{element('Value', value)}</Tag>" for key, value in tags.items()
+    )
+    return f"<Tags><TagSet>{rows}</TagSet></Tags>"
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ async def received_body(
         raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(size_max)})
     if size <= INLINE_MAX_BYTES:
         inline = await call.small_body(INLINE_MAX_BYTES)
-        md5 = hashlib.md5(inline, usedforsecurity=False).digest() if with_md5 else None
+        md5 = hash_of(inline) if with_md5 else None
         check_md5(wanted_md5, md5)
         yield Received(NewContent(len(inline), None, inline), text_of(md5))
         return
@@ -95,6 +95,11 @@ def check_md5(wanted: bytes | None, found: bytes | None) -> None:
     if wanted is not None and wanted != found:
         values = {"UserSpecifiedMd5": text_of(wanted), "ServerCalculatedMd5": text_of(found)}
         raise Refused("Md5Mismatch", values=values)
+
+
+def hash_of(body: bytes) -> bytes:
+    """The MD5 of a body."""
+    return hashlib.md5(body, usedforsecurity=False).digest()
 
 
 def text_of(digest: bytes | None) -> str:

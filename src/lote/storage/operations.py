@@ -2,8 +2,9 @@
 
 ``permits``: letters of a shared access signature of which one is enough. ``resource``: the
 resource type an account SAS must allow (s service, c container, o object), and ``sas`` the
-resources of a service SAS under which the operation can be asked for. Rows without a handler
-answer 501. Source: REST "Operations on the account / containers / blobs", "Create a service SAS".
+resources of a service SAS under which the operation can be asked for. ``snapshots``: whether it
+can be about a snapshot. Rows without a handler answer 501, saying why. Source: REST "Operations on
+the account / containers / blobs", "Create a service SAS".
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Operation(NamedTuple):
     resource: str = "o"
     sas: str = "bc"
     real: bool = True
+    snapshots: bool = False
 
 
 def _service(name: str, method: str, comp: str, permits: str, *, real: bool = True) -> Operation:
@@ -39,8 +41,10 @@ def _container(
     return Operation(name, method, "container", "container", comp, permits, "c", sas, real)
 
 
-def _blob(name: str, method: str, comp: str, permits: str, *, real: bool = True) -> Operation:
-    return Operation(name, method, "blob", "", comp, permits, "o", "bc", real)
+def _blob(
+    name: str, method: str, comp: str, permits: str, *, real: bool = True, snapshots: bool = False
+) -> Operation:
+    return Operation(name, method, "blob", "", comp, permits, "o", "bc", real, snapshots)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -49,7 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _service("set_service_properties", "PUT", "properties", "w", real=False),
     _service("get_service_stats", "GET", "stats", "r", real=False),
     _service("get_user_delegation_key", "POST", "userdelegationkey", "w", real=False),
-    Operation("find_blobs", "GET", "service", "", "blobs", "f", "s", "", real=False),
+    Operation("find_blobs", "GET", "service", "", "blobs", "f", "s", ""),
     Operation("batch_service", "POST", "service", "", "batch", "d", "s", "", real=False),
     Operation(
         "get_account_information", "GET", "service", "account", "properties", "rwdlacup", "sco"
@@ -69,24 +73,24 @@ OPERATIONS: tuple[Operation, ...] = (
     _container("lease_container", "PUT", "lease", "wd", real=False),
     _container("restore_container", "PUT", "undelete", "w", real=False),
     _container("rename_container", "PUT", "rename", "w", real=False),
-    _container("find_blobs_in_container", "GET", "blobs", "f", real=False),
+    _container("find_blobs_in_container", "GET", "blobs", "f", sas="c"),
     _container("batch_container", "POST", "batch", "d", real=False),
     _blob("put_blob", "PUT", "", "cw"),
-    _blob("get_blob", "GET", "", "r"),
-    _blob("get_blob_properties", "HEAD", "", "r"),
-    _blob("delete_blob", "DELETE", "", "d"),
+    _blob("get_blob", "GET", "", "r", snapshots=True),
+    _blob("get_blob_properties", "HEAD", "", "r", snapshots=True),
+    _blob("delete_blob", "DELETE", "", "d", snapshots=True),
     _blob("set_blob_properties", "PUT", "properties", "w"),
-    _blob("get_blob_metadata", "GET", "metadata", "r"),
+    _blob("get_blob_metadata", "GET", "metadata", "r", snapshots=True),
     _blob("set_blob_metadata", "PUT", "metadata", "w"),
     _blob("put_block", "PUT", "block", "cw"),
     _blob("put_block_list", "PUT", "blocklist", "cw"),
-    _blob("get_block_list", "GET", "blocklist", "r"),
+    _blob("get_block_list", "GET", "blocklist", "r", snapshots=True),
     _blob("lease_blob", "PUT", "lease", "wd", real=False),
-    _blob("snapshot_blob", "PUT", "snapshot", "cw", real=False),
+    _blob("snapshot_blob", "PUT", "snapshot", "cw"),
     _blob("undelete_blob", "PUT", "undelete", "w", real=False),
-    _blob("set_blob_tier", "PUT", "tier", "w", real=False),
-    _blob("get_blob_tags", "GET", "tags", "t", real=False),
-    _blob("set_blob_tags", "PUT", "tags", "t", real=False),
+    _blob("set_blob_tier", "PUT", "tier", "w", snapshots=True),
+    _blob("get_blob_tags", "GET", "tags", "t", snapshots=True),
+    _blob("set_blob_tags", "PUT", "tags", "t", snapshots=True),
     _blob("set_blob_expiry", "PUT", "expiry", "w", real=False),
     _blob("abort_copy", "PUT", "copy", "w", real=False),
     _blob("append_block", "PUT", "appendblock", "a", real=False),
@@ -100,6 +104,22 @@ OPERATIONS: tuple[Operation, ...] = (
     _blob("set_legal_hold", "PUT", "legalhold", "i", real=False),
 )
 
+NO_SOFT_DELETE = "what is deleted is gone at once"
+NO_PAGES = "it has block blobs and append blobs, no page blobs"
+NO_HOLDS = "it has no immutable storage"
+LEFT_OUT = {
+    "restore_container": NO_SOFT_DELETE,
+    "rename_container": "the provider's own service refuses it too",
+    "undelete_blob": NO_SOFT_DELETE,
+    "set_blob_expiry": "it has no hierarchical namespace",
+    "put_page": NO_PAGES,
+    "get_page_ranges": NO_PAGES,
+    "copy_page_increment": NO_PAGES,
+    "query_blob": "it runs no queries over contents",
+    "set_immutability_policy": NO_HOLDS,
+    "delete_immutability_policy": NO_HOLDS,
+    "set_legal_hold": NO_HOLDS,
+}
 BY_REQUEST = {(row.method, row.level, row.restype, row.comp.lower()): row for row in OPERATIONS}
 RESOURCES = {(row.level, row.restype, row.comp.lower()) for row in OPERATIONS}
 METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"})
@@ -118,7 +138,9 @@ def match_operation(method: str, level: Level, restype: str, comp: str) -> Opera
     if row is not None and row.real:
         return row
     if row is not None:
-        raise Refused("NotImplemented", f"{row.name} is not implemented by this endpoint.")
+        reason = LEFT_OUT.get(row.name, "")
+        text = f"{row.name} is not implemented by this endpoint{reason and ': ' + reason}."
+        raise Refused("NotImplemented", text)
     if key in RESOURCES:
         raise Refused("UnsupportedHttpVerb")
     if comp:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
-from lote.storage.blob import Blob, get_blob
+from lote.storage.blob import BASE, Blob, get_blob
 from lote.storage.block import Part, find_parts
 from lote.storage.contents import ALIGNMENT_BYTES, BUFFER_BYTES
 from lote.storage.depot import Depot
@@ -64,15 +64,19 @@ class Sender:
         self._popular = Popular()
 
     async def find(
-        self, container: Callable[[sqlite3.Connection], int], name: bytes, wanted: Range
+        self,
+        container: Callable[[sqlite3.Connection], int],
+        name: bytes,
+        wanted: Range,
+        snapshot: int = BASE,
     ) -> Outgoing:
-        """Look a blob up and hold the bytes of a range of it.
+        """Look a blob or a snapshot up and hold the bytes of a range of it.
 
         Refuses: BlobNotFound, and what ``container`` and ``wanted`` refuse.
         """
 
         def look(connection: sqlite3.Connection) -> Outgoing | None:
-            blob = get_blob(connection, container(connection), name)
+            blob = get_blob(connection, container(connection), name, snapshot)
             start, end = wanted(blob)
             if start >= end:
                 return Outgoing(blob, start, end, b"", None, ())

@@ -28,20 +28,24 @@ def page_size(call: Call) -> int:
     return min(count, PAGE_MAX)
 
 
-def encode_marker(start: bytes) -> str:
-    """The marker of a page that begins with this name or after it."""
-    return urlsafe_b64encode(start).decode()
+def encode_marker(start: bytes, snapshot: int = 0) -> str:
+    """The marker of a page that begins with this name, and that snapshot of it, or after it."""
+    return urlsafe_b64encode(start).decode() + (f".{snapshot:x}" if snapshot else "")
 
 
-def decode_marker(call: Call) -> bytes:
-    """Where a page begins; the first page begins with the empty name.
+def decode_marker(call: Call) -> tuple[bytes, int]:
+    """Where a page begins: name and snapshot; the first page begins with the empty name.
 
     Refuses: InvalidQueryParameterValue (OutOfRangeInput in the protocol's words) for others'.
     """
     text = call.query.get("marker", "")
+    name, _, ticks = text.partition(".")
     try:
-        start = urlsafe_b64decode(text)
+        start = urlsafe_b64decode(name)
         start.decode()
+        snapshot = int(ticks or "0", 16)
     except ValueError:
         raise invalid_query("marker", text) from None
-    return start
+    if not 0 <= snapshot < 2**63:  # SQLite's largest integer
+        raise invalid_query("marker", text)
+    return start, snapshot

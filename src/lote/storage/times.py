@@ -79,6 +79,21 @@ def parse_iso_time(text: str) -> int:
     return (at - EPOCH) // timedelta(microseconds=1) + fraction_us - offset_us
 
 
+def snapshot_text(ticks: int) -> str:
+    """A snapshot's time as clients name it, from .NET ticks."""
+    seconds, fraction = divmod(ticks - TICKS_TO_1970, 10_000_000)
+    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{fraction:07d}Z"
+
+
+def parse_snapshot(text: str) -> int:
+    """.NET ticks of a snapshot's time. Refuses (``ValueError``) other spellings than our own."""
+    match = ISO_TIME.fullmatch(text)
+    if match is None or match[7] is None or len(match[7]) != 7 or match[8] != "Z":
+        raise ValueError("not the time of a snapshot")
+    whole_us = parse_iso_time(f"{text[:19]}Z")
+    return TICKS_TO_1970 + whole_us * 10 + int(match[7])
+
+
 def etag_text(etag: int) -> str:
     """An ETag as lists spell it; headers put it in quotes."""
     return f"0x{etag:X}"

@@ -34,6 +34,7 @@ class Storage(RuleBasedStateMachine):
         self.rig.make_box()
         self.blobs: dict[str, list[tuple[str, bytes]]] = {}
         self.staged: dict[str, dict[str, bytes]] = {}
+        self.snapshots: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
 
     def teardown(self):
         self.rig.app.close()
@@ -70,12 +71,53 @@ class Storage(RuleBasedStateMachine):
         self.blobs[name] = [(block, known[block]) for block in blocks]
         self.staged.pop(name, None)
 
+    def snapshots_of(self, name):
+        return sorted(key for key in self.snapshots if key[0] == name)
+
+    @rule(name=NAMES, snapshots=st.sampled_from(["", "include", "only"]))
+    def delete(self, name, snapshots):
+        headers = {"x-ms-delete-snapshots": snapshots} if snapshots else {}
+        reply = self.rig.ask("DELETE", f"/{ACCOUNT}/box/{name}", headers=headers)
+        if name not in self.blobs:
+            assert reply.status == 404
+        elif self.snapshots_of(name) and not snapshots:
+            assert (reply.status, reply.headers["x-ms-error-code"]) == (409, "SnapshotsPresent")
+        else:
+            assert reply.status == 202
+            for key in self.snapshots_of(name):
+                del self.snapshots[key]
+            if snapshots != "only":
+                del self.blobs[name]
+                self.staged.pop(name, None)
+
     @rule(name=NAMES)
-    def delete(self, name):
-        reply = self.rig.ask("DELETE", f"/{ACCOUNT}/box/{name}")
-        assert reply.status == (202 if name in self.blobs else 404)
-        if self.blobs.pop(name, None) is not None:
-            self.staged.pop(name, None)
+    def take_snapshot(self, name):
+        reply = self.rig.put(name, b"", query={"comp": "snapshot"})
+        assert reply.status == (201 if name in self.blobs else 404)
+        if name in self.blobs:
+            key = (name, reply.headers["x-ms-snapshot"])
+            assert key not in self.snapshots
+            self.snapshots[key] = list(self.blobs[name])
+
+    @rule(choice=st.integers(0, 99))
+    def delete_snapshot(self, choice):
+        if not self.snapshots:
+            return
+        name, time = key = sorted(self.snapshots)[choice % len(self.snapshots)]
+        reply = self.rig.ask("DELETE", f"/{ACCOUNT}/box/{name}", {"snapshot": time})
+        assert reply.status == 202
+        del self.snapshots[key]
+
+    @rule(choice=st.integers(0, 99), copied=NAMES)
+    def restore_snapshot(self, choice, copied):
+        if not self.snapshots:
+            return
+        name, time = key = sorted(self.snapshots)[choice % len(self.snapshots)]
+        url = f"http://here/{ACCOUNT}/box/{quote(name)}?snapshot={quote(time)}"
+        headers = {"x-ms-copy-source": url}
+        assert self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers).status == 202
+        self.blobs[copied] = list(self.snapshots[key])
+        self.staged.pop(copied, None)
 
     @rule(source=NAMES, copied=NAMES)
     def copy(self, source, copied):
@@ -104,6 +146,12 @@ class Storage(RuleBasedStateMachine):
                 assert reply.body == self.content(name)
             else:
                 assert reply.status == 404
+
+    @invariant()
+    def snapshots_stay_as_they_were_taken(self):
+        for (name, time), parts in self.snapshots.items():
+            reply = self.rig.get(name, query={"snapshot": time})
+            assert reply.body == b"".join(content for _, content in parts)
 
     @invariant()
     def links_add_up(self):

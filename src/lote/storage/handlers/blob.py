@@ -14,19 +14,23 @@ from lote.storage.conditions import parse_conditions
 from lote.storage.container import get_container_id
 from lote.storage.database import Tx
 from lote.storage.endpoint import MIB, Endpoint
-from lote.storage.errors import Refused, invalid_header, missing_header
+from lote.storage.errors import Refused, invalid_header, invalid_query, missing_header
 from lote.storage.handlers.copying import copy_blob
 from lote.storage.headers import (
     blob_headers,
     parse_metadata,
     parse_properties,
+    parse_tags,
     version_headers,
     written_headers,
 )
 from lote.storage.incoming import received_body
 from lote.storage.names import check_blob_name
+from lote.storage.operations import NO_PAGES
 from lote.storage.outgoing import Outgoing
+from lote.storage.times import parse_snapshot
 
+KEPT = ("tier", "copy_")  # beginnings of properties that Set Blob Properties does not touch
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 RANGE_MD5_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5
 
@@ -39,12 +43,14 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
     kind = call.headers.get("x-ms-blob-type")
     if kind is None:
         raise missing_header("x-ms-blob-type")
-    if kind in ("PageBlob", "AppendBlob"):
+    if kind == "PageBlob":
+        raise Refused("NotImplemented", f"This endpoint makes no page blobs: {NO_PAGES}.")
+    if kind == "AppendBlob":
         raise Refused("NotImplemented", f"{kind} is not implemented by this endpoint.")
     if kind != "BlockBlob":
         raise invalid_header("x-ms-blob-type", kind)
     properties, metadata = parse_properties(call, plain=True), parse_metadata(call)
-    target = target_of(call)
+    tags, target = parse_tags(call), target_of(call)
     with_md5 = "content_md5" not in properties
     limit = endpoint.limits.put_blob_bytes_max
     async with received_body(call, endpoint.depot, limit, with_md5=with_md5) as received:
@@ -52,7 +58,8 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
             properties.setdefault("content_md5", received.md5)
 
         def change(tx: Tx) -> blob.Blob:
-            return blob.put_blob(tx, target(tx.connection), received.content, properties, metadata)
+            found = target(tx.connection)
+            return blob.put_blob(tx, found, received.content, properties, metadata, tags)
 
         saved = await endpoint.depot.write(change)
     headers = written_headers(saved)
@@ -71,12 +78,14 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
 
     def choose(found: blob.Blob) -> tuple[int, int]:
         conditions.check(found.etag, found.modified_us, reading=True)
+        found.check_readable()
         start, end = clip(wanted, found.size)
         if with_md5 and end - start > RANGE_MD5_MAX_BYTES:
             raise Refused("OutOfRangeInput")
         return start, end
 
-    outgoing = await endpoint.sender.find(container_of(call), call.blob, choose)
+    snapshot = snapshot_of(call)
+    outgoing = await endpoint.sender.find(container_of(call), call.blob, choose, snapshot)
     headers = blob_headers(outgoing.blob, call.grant.overrides)
     if wanted is not None:
         size = outgoing.blob.size
@@ -116,12 +125,12 @@ async def set_blob_metadata(call: Call, endpoint: Endpoint) -> Answer:
 
 async def set_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Set Blob Properties: those not given are cleared."""
-    properties, target = parse_properties(call), target_of(call)
+    properties, target = {"content_type": ""} | parse_properties(call), target_of(call)
 
     def change(tx: Tx) -> blob.Blob:
         found = target(tx.connection)
         old = blob.get_blob(tx.connection, found.container, found.name).properties
-        kept = {name: old[name] for name in old if name == "tier" or name.startswith("copy_")}
+        kept = {name: old[name] for name in old if name.startswith(KEPT)}
         return blob.change_blob(tx, found, properties=kept | properties)
 
     changed = await endpoint.depot.write(change)
@@ -130,15 +139,21 @@ async def set_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
 
 async def delete_blob(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Delete Blob."""
-    snapshots = call.headers.get("x-ms-delete-snapshots", "include")
-    if snapshots not in ("include", "only"):
-        raise invalid_header("x-ms-delete-snapshots", snapshots)
-    target = target_of(call)
-    if snapshots == "include":
-        await endpoint.depot.write(lambda tx: blob.delete_blob(tx, target(tx.connection)))
-    else:
-        await _read(call, endpoint)  # there are no snapshots, so nothing goes
+    snapshots, target = parse_delete_snapshots(call), target_of(call)
+    await endpoint.depot.write(lambda tx: blob.delete_blob(tx, target(tx.connection), snapshots))
     return Answer(202, {"x-ms-delete-type-permanent": "true"})
+
+
+def parse_delete_snapshots(call: Call) -> blob.Snapshots:
+    """What becomes of a blob's snapshots. Refuses: InvalidHeaderValue, also together with the name
+    of one snapshot."""
+    text = call.headers.get("x-ms-delete-snapshots")
+    if text is None:
+        return "refuse"
+    found: blob.Snapshots = "only" if text.lower() == "only" else "include"
+    if found != text.lower() or call.query.get("snapshot"):
+        raise invalid_header("x-ms-delete-snapshots", text)
+    return found
 
 
 def parse_range(text: str | None) -> tuple[int, int | None] | None:
@@ -169,14 +184,31 @@ def container_of(call: Call) -> Callable[[sqlite3.Connection], int]:
 def target_of(call: Call) -> Callable[[sqlite3.Connection], blob.Target]:
     """Finds what a request is to change; its conditions are checked where the change is made."""
     conditions, may_replace = parse_conditions(call.headers), call.grant.allows("w")
-    find = container_of(call)
-    return lambda connection: blob.Target(find(connection), call.blob, conditions, may_replace)
+    find, snapshot = container_of(call), snapshot_of(call)
+    return lambda connection: blob.Target(
+        find(connection), call.blob, conditions, may_replace, snapshot
+    )
+
+
+def snapshot_of(call: Call) -> int:
+    """The snapshot that a request names, ``blob.BASE`` for none.
+
+    Refuses: InvalidQueryParameterValue for what is not the time of a snapshot.
+    """
+    text = call.query.get("snapshot", "")
+    if not text:
+        return blob.BASE
+    try:
+        return parse_snapshot(text)
+    except ValueError:
+        raise invalid_query("snapshot", text) from None
 
 
 async def _read(call: Call, endpoint: Endpoint) -> blob.Blob:
     conditions, container = parse_conditions(call.headers), container_of(call)
+    snapshot = snapshot_of(call)
     found = await endpoint.depot.read(
-        lambda connection: blob.get_blob(connection, container(connection), call.blob)
+        lambda connection: blob.get_blob(connection, container(connection), call.blob, snapshot)
     )
     conditions.check(found.etag, found.modified_us, reading=True)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from base64 import b64decode
 from typing import get_args
@@ -13,9 +12,15 @@ from lote.storage.database import Tx
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query, unsupported_header
-from lote.storage.handlers.blob import container_of, target_of
-from lote.storage.headers import parse_metadata, parse_properties, version_headers, written_headers
-from lote.storage.incoming import check_md5, parse_md5, received_body
+from lote.storage.handlers.blob import container_of, snapshot_of, target_of
+from lote.storage.headers import (
+    parse_metadata,
+    parse_properties,
+    parse_tags,
+    version_headers,
+    written_headers,
+)
+from lote.storage.incoming import check_md5, hash_of, parse_md5, received_body
 from lote.storage.names import check_blob_name
 from lote.storage.xml import DECLARATION, element
 
@@ -53,9 +58,10 @@ async def put_block_list(call: Call, endpoint: Endpoint) -> Answer:
         check_md5(wanted_md5, hash_of(body))
     wanted = parse_block_list(body)
     properties, metadata, target = parse_properties(call), parse_metadata(call), target_of(call)
+    tags = parse_tags(call)
 
     def change(tx: Tx) -> blob.Blob:
-        return block.commit_blocks(tx, target(tx.connection), wanted, properties, metadata)
+        return block.commit_blocks(tx, target(tx.connection), wanted, properties, metadata, tags)
 
     return Answer(201, written_headers(await endpoint.depot.write(change)))
 
@@ -65,10 +71,10 @@ async def get_block_list(call: Call, endpoint: Endpoint) -> Answer:
     kind = call.query.get("blocklisttype", "committed").lower()
     if kind not in LIST_TYPES:
         raise invalid_query("blocklisttype", kind)
-    container = container_of(call)
+    container, snapshot = container_of(call), snapshot_of(call)
 
     def query(connection: sqlite3.Connection) -> Answer:
-        found = blob.find_blob(connection, container(connection), call.blob)
+        found = blob.find_blob(connection, container(connection), call.blob, snapshot)
         if found is None:
             raise Refused("BlobNotFound")
         body = DECLARATION + "<BlockList>"
@@ -122,8 +128,3 @@ def blocks_xml(tag: str, blocks: list[block.Block]) -> str:
         f"<Block>{element('Name', one.id)}<Size>{one.size}</Size></Block>" for one in blocks
     )
     return f"<{tag}>{rows}</{tag}>"
-
-
-def hash_of(body: bytes) -> bytes:
-    """The MD5 of a body."""
-    return hashlib.md5(body, usedforsecurity=False).digest()

@@ -17,7 +17,7 @@ from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_header
 from lote.storage.headers import parse_metadata, parse_properties, written_headers
 from lote.storage.operations import BY_REQUEST
-from lote.storage.times import http_date
+from lote.storage.times import http_date, parse_snapshot
 
 GET_BLOB = BY_REQUEST["GET", "blob", "", ""]
 
@@ -27,6 +27,7 @@ class Source(NamedTuple):
 
     container: str
     name: bytes
+    snapshot: int
     conditions: Conditions
     url: str
 
@@ -74,6 +75,7 @@ async def parse_source(call: Call, authenticator: Authenticator) -> Source:
     source = Source(
         unquote(container),
         unquote_to_bytes(name),
+        parse_source_snapshot(parts.query),
         parse_conditions(call.headers, "x-ms-source-"),
         url.partition("?")[0],
     )
@@ -85,10 +87,19 @@ async def parse_source(call: Call, authenticator: Authenticator) -> Source:
     return source
 
 
+def parse_source_snapshot(query: str) -> int:
+    """The snapshot that a source names, ``blob.BASE`` for none. Refuses: InvalidHeaderValue."""
+    text = parse_query(query).get("snapshot", "")
+    try:
+        return parse_snapshot(text) if text else blob.BASE
+    except ValueError:
+        raise invalid_header("x-ms-copy-source", "") from None
+
+
 def get_source(connection: sqlite3.Connection, account: str, source: Source) -> blob.Blob:
     """The source's row. Refuses: ContainerNotFound, BlobNotFound, ConditionNotMet."""
     container = get_container_id(connection, account, source.container)
-    found = blob.get_blob(connection, container, source.name)
+    found = blob.get_blob(connection, container, source.name, source.snapshot)
     source.conditions.check(found.etag, found.modified_us)
     return found
 

@@ -12,15 +12,17 @@ from lote.storage.call import Answer, Call
 from lote.storage.container import get_container_id
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import invalid_query
-from lote.storage.headers import CONTENT_PROPERTIES, COPY_PROPERTIES, DEFAULT_CONTENT_TYPE
+from lote.storage.headers import CONTENT_PROPERTIES, COPY_PROPERTIES, DEFAULT_CONTENT_TYPE, tags_xml
 from lote.storage.paging import decode_marker, encode_marker, page_size
-from lote.storage.times import etag_text, http_date
+from lote.storage.times import etag_text, http_date, snapshot_text
 from lote.storage.xml import DECLARATION, element, escape, name_element
 
 INCLUDES = frozenset(
     [
         "copy",
         "metadata",
+        "snapshots",
+        "tags",
         "uncommittedblobs",
         # There are none of these here, so they add nothing to a list.
         "deleted",
@@ -28,10 +30,15 @@ INCLUDES = frozenset(
         "immutabilitypolicy",
         "legalhold",
         "permissions",
-        "snapshots",
-        "tags",
         "versions",
     ]
+)
+ONLY_DELETED = "deleted"  # of which there are none here
+ECHOED = (
+    ("Prefix", "prefix"),
+    ("Marker", "marker"),
+    ("StartFrom", "startfrom"),
+    ("MaxResults", "maxresults"),
 )
 
 
@@ -40,39 +47,48 @@ class Wish(NamedTuple):
 
     prefix: bytes
     delimiter: bytes
-    start: bytes
+    start: blob.Place
     count_max: int
-    uncommitted: bool
+    includes: frozenset[str]
 
 
 class Page(NamedTuple):
     """Blobs, and the prefixes that stand for folded ones, in order; where the next page begins."""
 
     entries: list[blob.Blob | bytes]
-    next_start: bytes | None
+    next_start: blob.Place | None
 
 
 async def list_blobs(call: Call, endpoint: Endpoint) -> Answer:
     """REST: List Blobs."""
-    includes = set(filter(None, call.query.get("include", "").split(",")))
-    if not includes <= INCLUDES:
-        raise invalid_query("include", call.query["include"])
-    wish = Wish(
-        call.query.get("prefix", "").encode(),
-        call.query.get("delimiter", "").encode(),
-        decode_marker(call),
-        page_size(call),
-        "uncommittedblobs" in includes,
-    )
+    wish = parse_wish(call)
+    only = call.query.get("showonly", "")
+    if only not in ("", ONLY_DELETED):
+        raise invalid_query("showonly", only)
 
     def query(connection: sqlite3.Connection) -> bytes:
         container = get_container_id(connection, call.account, call.container)
-        page = find_page(connection, container, wish)
-        return page_xml(
-            call, page, with_metadata="metadata" in includes, with_copy="copy" in includes
-        )
+        page = Page([], None) if only else find_page(connection, container, wish)
+        return page_xml(call, page, wish.includes)
 
     return Answer(200, {"Content-Type": "application/xml"}, await endpoint.depot.read(query))
+
+
+def parse_wish(call: Call) -> Wish:
+    """What a request asks for. Refuses: InvalidQueryParameterValue."""
+    includes = frozenset(filter(None, call.query.get("include", "").lower().split(",")))
+    if not includes <= INCLUDES:
+        raise invalid_query("include", call.query["include"])
+    start = blob.Place(*decode_marker(call))
+    if not call.query.get("marker"):
+        start = blob.Place(call.query.get("startfrom", "").encode())
+    return Wish(
+        call.query.get("prefix", "").encode(),
+        call.query.get("delimiter", "").encode(),
+        start,
+        page_size(call),
+        includes,
+    )
 
 
 def find_page(connection: sqlite3.Connection, container: int, wish: Wish) -> Page:
@@ -81,7 +97,7 @@ def find_page(connection: sqlite3.Connection, container: int, wish: Wish) -> Pag
     with closing(_entries(connection, container, wish)) as found:
         for entry in found:
             if len(entries) == wish.count_max:
-                return Page(entries, entry if isinstance(entry, bytes) else entry.name)
+                return Page(entries, place_of(entry))
             entries.append(entry)
     return Page(entries, None)
 
@@ -89,10 +105,17 @@ def find_page(connection: sqlite3.Connection, container: int, wish: Wish) -> Pag
 def _entries(
     connection: sqlite3.Connection, container: int, wish: Wish
 ) -> Generator[blob.Blob | bytes, None, None]:
-    start: bytes | None = max(wish.prefix, wish.start)
+    start: blob.Place | None = max(blob.Place(wish.prefix), wish.start)
     end = after_prefix(wish.prefix)
     while start is not None:
-        rows = blob.list_blobs(connection, container, start, end, uncommitted=wish.uncommitted)
+        rows = blob.list_blobs(
+            connection,
+            container,
+            start,
+            end,
+            uncommitted="uncommittedblobs" in wish.includes,
+            snapshots="snapshots" in wish.includes,
+        )
         start = None
         with closing(rows):
             for row in rows:
@@ -101,8 +124,16 @@ def _entries(
                     yield row
                 else:
                     yield folded
-                    start = after_prefix(folded)
+                    behind = after_prefix(folded)
+                    start = blob.Place(behind) if behind is not None else None
                     break
+
+
+def place_of(entry: blob.Blob | bytes) -> blob.Place:
+    """Where an entry stands in the list."""
+    if isinstance(entry, bytes):
+        return blob.Place(entry)
+    return blob.Place(entry.name, entry.snapshot)
 
 
 def fold(name: bytes, wish: Wish) -> bytes | None:
@@ -119,17 +150,16 @@ def after_prefix(prefix: bytes) -> bytes | None:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
 
 
-def page_xml(call: Call, page: Page, *, with_metadata: bool, with_copy: bool) -> bytes:
+def page_xml(call: Call, page: Page, includes: frozenset[str]) -> bytes:
     """The document of a page."""
     rows = [
         f"<BlobPrefix>{name_element(entry.decode())}</BlobPrefix>"
         if isinstance(entry, bytes)
-        else blob_element(entry, with_metadata=with_metadata, with_copy=with_copy)
+        else blob_element(entry, includes)
         for entry in page.entries
     ]
-    marker = encode_marker(page.next_start) if page.next_start is not None else ""
-    asked = (("Prefix", "prefix"), ("Marker", "marker"), ("MaxResults", "maxresults"))
-    echo = "".join(element(tag, call.query[name]) for tag, name in asked if name in call.query)
+    marker = encode_marker(*page.next_start) if page.next_start is not None else ""
+    echo = "".join(element(tag, call.query[name]) for tag, name in ECHOED if name in call.query)
     delimiter = call.query.get("delimiter")
     return (
         f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(call.endpoint)}"'
@@ -139,33 +169,43 @@ def page_xml(call: Call, page: Page, *, with_metadata: bool, with_copy: bool) ->
     ).encode()
 
 
-def blob_element(row: blob.Blob, *, with_metadata: bool, with_copy: bool) -> str:
-    """A blob in a list."""
+def blob_element(row: blob.Blob, includes: frozenset[str]) -> str:
+    """A blob or a snapshot in a list."""
     properties = {"content_type": DEFAULT_CONTENT_TYPE, **row.properties}
     contents = "".join(
         element(header, properties.get(name, "")) for name, header, _ in CONTENT_PROPERTIES
     )
     copied = ""
-    if with_copy:
+    if "copy" in includes:
         copied = "".join(
             element(tag_of(header), properties[name])
             for name, header in COPY_PROPERTIES
             if name in properties
         )
     metadata = ""
-    if with_metadata and row.metadata:
+    if "metadata" in includes and row.metadata:
         pairs = "".join(element(name, value) for name, value in row.metadata.items())
         metadata = f"<Metadata>{pairs}</Metadata>"
     inferred = "" if "tier" in properties else "<AccessTierInferred>true</AccessTierInferred>"
+    if "tier_us" in properties:
+        inferred = element("AccessTierChangeTime", http_date(int(properties["tier_us"])))
+    tags, count = "", ""
+    if row.tags:
+        count = f"<TagCount>{len(row.tags)}</TagCount>"
+        tags = tags_xml(row.tags) if "tags" in includes else ""
+    snapshot = ""
+    if row.snapshot != blob.BASE:
+        snapshot = element("Snapshot", snapshot_text(row.snapshot))
     return (
-        f"<Blob>{name_element(row.name.decode())}<Properties>"
+        f"<Blob>{name_element(row.name.decode())}{snapshot}<Properties>"
         f"<Creation-Time>{http_date(row.created_us)}</Creation-Time>"
         f"<Last-Modified>{http_date(row.modified_us)}</Last-Modified>"
         f"<Etag>{etag_text(row.etag or 0)}</Etag><Content-Length>{row.size}</Content-Length>"
         f"{contents}<BlobType>BlockBlob</BlobType>"
         f"<AccessTier>{properties.get('tier', 'Hot')}</AccessTier>{inferred}"
         "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
-        f"<ServerEncrypted>true</ServerEncrypted>{copied}</Properties>{metadata}</Blob>"
+        f"<ServerEncrypted>true</ServerEncrypted>{copied}{count}</Properties>"
+        f"{metadata}{tags}</Blob>"
     )
 
 

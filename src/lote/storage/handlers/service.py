@@ -47,7 +47,7 @@ async def list_containers(call: Call, endpoint: Endpoint) -> Answer:
     if not includes <= INCLUDES:
         raise invalid_query("include", call.query["include"])
     prefix, count = call.query.get("prefix", ""), page_size(call)
-    start = decode_marker(call).decode()
+    start = decode_marker(call)[0].decode()
     found = await endpoint.depot.read(
         lambda connection: container.list_containers(
             connection, call.account, prefix, start, count + 1

@@ -1,0 +1,27 @@
+"""Snapshots of blobs: rows of their own that share the blob's contents. They are only read,
+given tags or a tier, and deleted."""
+
+from __future__ import annotations
+
+from lote.storage.blob import Blob, Target, get_blob, insert_blob
+from lote.storage.block import copy_parts
+from lote.storage.database import Tx
+
+
+def take_snapshot(tx: Tx, target: Target, metadata: dict[str, str]) -> Blob:
+    """Keep a blob as it is now; ``metadata``, unless empty, replaces the blob's.
+
+    The snapshot's name is a time that was never given before, so that two of the same moment
+    differ. Refuses: BlobNotFound, BlobArchived, ConditionNotMet. Source: REST "Snapshot Blob".
+    """
+    old = get_blob(tx.connection, target.container, target.name)
+    target.conditions.check(old.etag, old.modified_us)
+    old.check_readable()
+    new = old._replace(snapshot=tx.new_etag(), lease=None)
+    if metadata:
+        new = new._replace(metadata=metadata, etag=tx.new_etag(), modified_us=tx.now_us)
+    if old.content is not None:
+        tx.execute("UPDATE content SET links = links + 1 WHERE id = ?", (old.content,))
+    new = new._replace(id=insert_blob(tx, target.container, new))
+    copy_parts(tx, old.id, new.id)
+    return new
