@@ -19,6 +19,7 @@ from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
+from lote.store.node_users import delete_node_users
 from lote.store.records import NodeRecord
 
 SECRET_BYTES = 24
@@ -335,6 +336,7 @@ def node_gone(tx: Tx, node_id: str) -> None:
         return
     requeue_all(tx, node)
     node_rows.save_node(tx.db, node.key, gone_us=tx.now_us)
+    delete_node_users(tx.db, node.key)
     memory.view.drop_node(node.key)
     pool = memory.pools[node.pool_key]
     pool.nodes.discard(node.key)

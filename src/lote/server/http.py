@@ -32,11 +32,14 @@ from lote.server.channel import Callers, serve_channel
 from lote.server.conditions import check_read, parse_conditions
 from lote.server.folder import AccountFile
 from lote.server.handlers import account as account_handlers
+from lote.server.handlers import certificates as certificate_handlers
 from lote.server.handlers import file as file_handlers
 from lote.server.handlers import job as job_handlers
 from lote.server.handlers import node as node_handlers
+from lote.server.handlers import node_access as node_access_handlers
 from lote.server.handlers import pool as pool_handlers
 from lote.server.handlers import task as task_handlers
+from lote.server.handlers import usage as usage_handlers
 from lote.server.owner import Owner
 from lote.server.request import Answer, Request
 from lote.server.streams import Streams
@@ -62,11 +65,14 @@ _WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 Headers = list[tuple[bytes, bytes]]
 _MODULES: tuple[ModuleType, ...] = (
     account_handlers,
+    certificate_handlers,
     file_handlers,
     job_handlers,
+    node_access_handlers,
     node_handlers,
     pool_handlers,
     task_handlers,
+    usage_handlers,
 )
 
 
@@ -279,7 +285,7 @@ class Service:
             headers.append((b"dataserviceid", url.encode("latin-1")))
         if answer.location is not None and "location" in operation.headers:
             headers.append((b"location", (request.base_url + answer.location).encode()))
-        if answer.body is not None:
+        if answer.body is not None and not any(name == b"content-type" for name, _ in headers):
             headers.append((b"content-type", JSON_TYPE))
         status = answer.status or operation.status
         if answer.length is None:

@@ -21,7 +21,9 @@ from lote.wire.spelling import selectable_members, spell
 class HasId(Protocol):
     """Anything that is listed in order of ids."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """Its id."""
 
 
 R = TypeVar("R", bound=HasId)
@@ -29,7 +31,7 @@ R = TypeVar("R", bound=HasId)
 
 def page_of(request: Request, filters: str | None) -> Page:
     """The part of a list that a request asks for. Refuses: InvalidQueryParameterValue."""
-    return Page(_after_id(request), request.page_size, filter_of(request, filters))
+    return Page(after_id(request), request.page_size, filter_of(request, filters))
 
 
 def filter_of(request: Request, filters: str | None) -> Expr | None:
@@ -89,8 +91,8 @@ def chosen(request: Request, struct: type[msgspec.Struct], shown: dict[str, Any]
 
 def paged(request: Request, items: Sequence[R]) -> tuple[list[R], str | None]:
     """The page of a list that is all in memory, in order of ``id_order``, and its last id."""
-    after = _after_id(request)
-    rest = [item for item in items if after is None or id_order(item.id) > id_order(after)]
+    last = after_id(request)
+    rest = [item for item in items if last is None or id_order(item.id) > id_order(last)]
     size = request.page_size
     page = rest[:size]
     return page, page[-1].id if len(rest) > size else None
@@ -101,7 +103,11 @@ def id_order(name: str) -> tuple[str, str]:
     return name.lower(), name
 
 
-def _after_id(request: Request) -> str | None:
+def after_id(request: Request) -> str | None:
+    """The last id of the page before the one asked for; None for the first page.
+
+    Refuses: InvalidQueryParameterValue.
+    """
     token = request.query.get("skiptoken")
     if not token:
         return None

@@ -149,7 +149,7 @@ class NodeUserRecord(msgspec.Struct, gc=False):
 
 
 class CertificateRecord(msgspec.Struct, gc=False):
-    """A row of ``certificate``. ``content`` and ``password`` are never shown."""
+    """A row of ``certificate``. Its private key is not kept: nothing here would use it."""
 
     key: int
     algorithm: str
@@ -159,9 +159,12 @@ class CertificateRecord(msgspec.Struct, gc=False):
     previous_state: str | None
     previous_us: int | None
     public_data: str
-    content: bytes
-    password: str | None
     delete_error: str | None
+
+    @property
+    def id(self) -> str:
+        """What lists of certificates are in order of."""
+        return f"{self.algorithm}-{self.thumbprint}".lower()
 
 
 class TaskRecord(msgspec.Struct, gc=False):

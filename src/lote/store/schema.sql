@@ -203,8 +203,6 @@ CREATE TABLE certificate (
   previous_state TEXT,
   previous_us INTEGER,
   public_data TEXT NOT NULL,
-  content BLOB NOT NULL,
-  password TEXT,
   delete_error TEXT,
   UNIQUE (algorithm, thumbprint)
 );

@@ -157,8 +157,6 @@ def test_not_implemented_with_the_sdk(batch):
         lambda: batch.get_job_schedule("s"),
         lambda: list(batch.list_job_schedules()),
         lambda: batch.disable_pool_auto_scale("p"),
-        lambda: list(batch.list_pool_usage_metrics()),
-        lambda: batch.get_node_remote_login_settings("p", "n"),
     ]
     for call in calls:
         with pytest.raises(HttpResponseError) as caught:

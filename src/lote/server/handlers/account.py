@@ -35,6 +35,25 @@ def list_supported_images(db: Connection, request: Request) -> Answer:
     return answer_list(request, [item.shown for item in page], next_id)
 
 
+def list_node_agent_skus(db: Connection, request: Request) -> Answer:
+    """The images by node agent, as api-versions before 2019-06-01 list them."""
+    where = filter_of(request, "node_agent_skus")
+    images: dict[str, list[dict[str, Any]]] = {}
+    systems: dict[str, str] = {}
+    for image in SUPPORTED_IMAGES:
+        verified = images.setdefault(image.node_agent_sku_id, [])
+        systems[image.node_agent_sku_id] = image.os_type
+        if image.verification_type == "verified":
+            verified.append(msgspec.to_builtins(image.image_reference))
+    listed = [
+        _Listed(name, {"id": name, "verifiedImageReferences": images[name], "osType": system})
+        for name, system in sorted(systems.items())
+        if where is None or evaluate(where, {"osType": system}.get)
+    ]
+    page, next_id = paged(request, listed)
+    return answer_list(request, [item.shown for item in page], next_id)
+
+
 def list_pool_node_counts(db: Connection, request: Request) -> Answer:
     """Nodes of each pool by state, exact."""
     where = filter_of(request, "node_counts")

@@ -7,6 +7,7 @@ import msgspec
 from lote.domain.pool import ALLOCATION, POOL, pool_refusal
 from lote.server.conditions import check_write
 from lote.server.fleet import begin_leave, set_allocation
+from lote.server.handlers.certificates import check_certificates
 from lote.server.load import load_pool
 from lote.server.memory import PoolState
 from lote.server.owner import Tx
@@ -57,6 +58,7 @@ def create_pool(tx: Tx, request: Request) -> Answer:
     _check_auto_scale(body)
     _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
+    check_certificates(tx.db, body.certificate_references or [])
     taken = rows.get_pool(tx.db, body.id)
     if taken is not None:
         raise Refused("PoolBeingDeleted" if taken.state == "deleting" else "PoolExists")

@@ -235,6 +235,12 @@ def get_task(db: Connection, request: Request) -> Answer:
     return answer_one(request, shown, Task, record.modified_us)
 
 
+def list_subtasks(db: Connection, request: Request) -> Answer:
+    """The subtasks of a task: none, of an ordinary one. Refuses: JobNotFound, TaskNotFound."""
+    existing_task(db, request)
+    return answer_list(request, [])
+
+
 def replace_task(tx: Tx, request: Request) -> Answer:
     """Replace a task's constraints. Refuses: TaskCompleted."""
     body: TaskReplace = request.body
