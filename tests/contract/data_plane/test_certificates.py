@@ -78,6 +78,7 @@ def path_of(made):
 
 @pytest.mark.parametrize("kind", ["pfx", "cer"])
 def test_a_certificate_is_made_shown_and_deleted(old, raw, made, kind):
+    """add_certificate, get_certificate, list_certificates, delete_certificate."""
     body = body_of(made)
     if kind == "cer":
         body = body_of(made, data=made.cer, certificateFormat="cer", password=None)
@@ -98,6 +99,7 @@ def test_a_certificate_is_made_shown_and_deleted(old, raw, made, kind):
 
 
 def test_one_in_use_is_not_deleted(old, made):
+    """delete_certificate, cancel_certificate_deletion."""
     assert old("POST", "/certificates", body_of(made)).status == 201
     reference = {"thumbprint": made.thumbprint.upper(), "thumbprintAlgorithm": "sha1"}
     pool_id = fresh("certified")

@@ -68,6 +68,7 @@ def test_a_time_that_is_none(raw):
 
 
 def test_totals_for_older_clients(raw, batch, job):
+    """get_lifetime_job_statistics, get_lifetime_pool_statistics."""
     before = raw("GET", "/lifetimejobstats", version=JS_VERSION)
     check_headers(before)
     add_task(batch, job, "good")
@@ -98,6 +99,7 @@ def test_runs_of_preparation_and_release_tasks(batch, lone_job):
 
 
 def test_node_agents_for_older_clients(raw):
+    """list_node_agent_skus."""
     reply = raw("GET", "/nodeagentskus?$filter=osType%20eq%20'linux'", version="2018-12-01.8.0")
     check_headers(reply)
     found = {one["id"]: one for one in reply.json["value"]}
