@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NoReturn, TypeVar
 
-from lote.blobs.connections import BROKEN, Body, Connections, Exchange, FileShrank
+from lote.blobs.bodies import Body, FileShrank
+from lote.blobs.connections import BROKEN, BadRequest, Connections, Exchange
 from lote.blobs.failure import BlobError, BlobStopped, refused_by_server
 from lote.blobs.listing import parse_error
 from lote.blobs.permit import PermitLost
@@ -52,7 +53,7 @@ class Attempts:
         """
         try:
             exchange = self.connections.request(method, url, headers, body)
-        except FileShrank as error:
+        except (FileShrank, BadRequest) as error:
             raise BlobError("misc", url, str(error)) from error
         except PermitLost as error:
             failure = BlobError("misc", url, "the permit ran out")

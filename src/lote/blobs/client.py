@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from lote.blobs.attempts import Attempts, Transient, broken, refuse
-from lote.blobs.connections import BROKEN, Body, Connections, bytes_body, file_body
+from lote.blobs.bodies import Body, bytes_body, file_body
+from lote.blobs.connections import BROKEN, Connections
 from lote.blobs.failure import BlobError
-from lote.blobs.fetch import Downloaded, Fetch, Progress, plain_etag
+from lote.blobs.fetch import Downloaded, Fetch, Fetched, OpenFile, Progress, plain_etag
 from lote.blobs.listing import BlobItem, block_list_xml, parse_page
 from lote.blobs.parts import block_id, block_size
 from lote.blobs.permit import Permit, check_of
@@ -24,7 +25,9 @@ from lote.blobs.urls import with_query
 
 API_VERSION = "2021-12-02"  # has all we send; the provider and Azurite take it
 SINGLE_PUT_MAX_BYTES = 16 * 1024 * 1024  # larger files go up in blocks, each retried alone
+SMALL_ANSWER_BYTES_MAX = 64 * 1024 * 1024  # pages of lists have 5,000 names at most
 ATTEMPTS_MAX = 5
+CONNECTIONS_A_FILE = 4
 BACK_OFF_FIRST_S = 0.2
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -34,7 +37,8 @@ class BlobClient:
 
     ``ca_file``: authorities trusted besides the system's (or ``SSL_CERT_FILE``'s).
     ``stall_timeout_s``: how long a connection may be silent. ``back_off_s``: the first pause,
-    doubled each time. A ``stop`` event given to a call ends it soon with ``BlobStopped``.
+    doubled each time. ``connections_a_file``: at once, for a large download. A ``stop`` event given
+    to a call ends it soon with ``BlobStopped``.
     """
 
     def __init__(
@@ -46,10 +50,12 @@ class BlobClient:
         attempts_max: int = ATTEMPTS_MAX,
         back_off_s: float = BACK_OFF_FIRST_S,
         single_put_max_bytes: int = SINGLE_PUT_MAX_BYTES,
+        connections_a_file: int = CONNECTIONS_A_FILE,
     ) -> None:
         connections = Connections(ca_file, connect_timeout_s, stall_timeout_s)
         self._attempts = Attempts(connections, attempts_max, back_off_s)
         self._single_put_max_bytes = single_put_max_bytes
+        self._connections_a_file = connections_a_file
 
     def close(self) -> None:
         """Close idle connections."""
@@ -92,16 +98,51 @@ class BlobClient:
         part = os.path.join(os.path.dirname(target), name)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            fetch = Fetch(self._attempts, url, descriptor, etag, headers, on_progress, stop)
-            done = self._attempts.retry(fetch.attempt, stop)
-            if done is not None:
-                os.replace(part, target)
-                part = ""
-            return done
+            done = self.fetch(
+                url,
+                lambda: descriptor,
+                known_etag=etag,
+                headers=headers,
+                on_progress=on_progress,
+                stop=stop,
+            )
+            if done is None:
+                return None
+            os.replace(part, target)
+            part = ""
+            return done.downloaded
         finally:
             os.close(descriptor)
             if part:
                 os.unlink(part)
+
+    def fetch(
+        self,
+        url: str,
+        open_file: OpenFile,
+        *,
+        small_bytes: int = -1,
+        known_etag: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
+        on_progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Fetched | None:
+        """Fetch a URL, up to ``small_bytes`` into memory, more into the file that ``open_file``
+        makes when it is needed. None when the content still has the ``known_etag``.
+
+        What is in the file counts only when this returns. Refuses as ``download`` does.
+        """
+        return Fetch(
+            self._attempts,
+            url,
+            open_file,
+            small_bytes=small_bytes,
+            known_etag=known_etag,
+            headers=headers,
+            connections=self._connections_a_file,
+            on_progress=on_progress,
+            stop=stop,
+        ).run()
 
     def upload(
         self,
@@ -212,7 +253,7 @@ class BlobClient:
             if exchange.status >= 300:
                 refuse(url, exchange)
             try:
-                return plain_etag(exchange.header("ETag")), exchange.response.read()
+                return plain_etag(exchange.header("ETag")), exchange.read(SMALL_ANSWER_BYTES_MAX)
             except BROKEN as error:
                 raise Transient(broken(url, error)) from error
             finally:
