@@ -121,7 +121,8 @@ def after_id(request: Request) -> str | None:
 def _next_link(request: Request, last_id: str) -> str:
     token = base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
     parts = [f"$skiptoken={token}"]
-    for name in ("$filter", "$select", "$expand", "maxresults", "recursive"):
+    names = ("$filter", "$select", "$expand", "maxresults", "recursive", "starttime", "endtime")
+    for name in names:
         value = request.query.get(name.lstrip("$"))
         parts += [f"{name}={quote(value, safe='')}"] if value else []
     parts.append(f"api-version={request.api_version}")

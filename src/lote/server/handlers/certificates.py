@@ -21,12 +21,10 @@ from lote.store.database import Connection
 from lote.store.pools import list_all_pools
 from lote.store.records import CertificateRecord
 from lote.wire.errors import Refused, invalid_property
-from lote.wire.fitting import member_names
 from lote.wire.formats import format_timestamp
 from lote.wire.legacy import Certificate, CertificateCreate
 from lote.wire.odata import Value, evaluate
 
-MEMBERS = member_names(Certificate)
 ALGORITHM = "sha1"  # REST: Add Certificate, the only one
 
 
@@ -89,13 +87,13 @@ def list_certificates(db: Connection, request: Request) -> Answer:
     if where is not None:
         records = [one for one in records if evaluate(where, _filtered(one).get)]
     page, next_id = paged(request, records)
-    shown = [chosen(request, MEMBERS, _view(one, request.base_url)) for one in page]
+    shown = [chosen(request, Certificate, _view(one, request.base_url)) for one in page]
     return answer_list(request, shown, next_id)
 
 
 def get_certificate(db: Connection, request: Request) -> Answer:
     """One certificate. Refuses: CertificateNotFound."""
-    return answer_one(request, _view(_existing(db, request), request.base_url), MEMBERS, None)
+    return answer_one(request, _view(_existing(db, request), request.base_url), Certificate, None)
 
 
 def delete_certificate(tx: Tx, request: Request) -> Answer:

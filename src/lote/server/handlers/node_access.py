@@ -18,13 +18,12 @@ from lote.store.database import Connection
 from lote.store.records import NodeRecord, NodeUserRecord
 from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import parse_timestamp
-from lote.wire.node import NodeUserCreate, NodeUserReplace
+from lote.wire.node import NodeRemoteLoginSettings, NodeUserCreate, NodeUserReplace
 
 NAME_MAX = 20  # as for the user accounts of a pool
 USER_LASTS_US = int(timedelta(days=1).total_seconds()) * 1_000_000  # REST: Create Node User
 SSH_PORT = 22
 READY = frozenset({"idle", "running"})
-NO_MEMBERS: frozenset[str] = frozenset()
 
 
 def create_node_user(tx: Tx, request: Request) -> Answer:
@@ -62,7 +61,7 @@ def get_node_remote_login_settings(db: Connection, request: Request) -> Answer:
     """Where the machine of a node listens for ssh, if it does. Refuses: NodeNotFound."""
     node = _existing_node(db, request)
     shown = {"remoteLoginIPAddress": node.ip_address, "remoteLoginPort": SSH_PORT}
-    return answer_one(request, shown, NO_MEMBERS, None)
+    return answer_one(request, shown, NodeRemoteLoginSettings, None)
 
 
 def get_remote_desktop(db: Connection, request: Request) -> Answer:

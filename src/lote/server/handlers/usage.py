@@ -12,12 +12,13 @@ from lote.store.database import Connection
 from lote.store.usage import ended_tasks, first_allocation_us, first_job_us, list_stays
 from lote.wire.errors import invalid_query
 from lote.wire.formats import format_duration, format_timestamp, parse_timestamp
+from lote.wire.job import JobStatistics
 from lote.wire.odata import Expr, evaluate
+from lote.wire.pool import PoolStatistics
 from lote.wire.vm_sizes import cores_of
 
 INTERVAL_US = 30 * 60 * 1_000_000  # REST: List Pool Usage Metrics, half hours
 HOUR_US = 3600 * 1_000_000
-NO_MEMBERS: frozenset[str] = frozenset()
 
 
 def list_pool_usage_metrics(db: Connection, request: Request) -> Answer:
@@ -94,7 +95,7 @@ def get_lifetime_job_statistics(db: Connection, request: Request) -> Answer:
         "numSucceededTasks": str(succeeded),
         "numFailedTasks": str(failed),
     }
-    return answer_one(request, shown, NO_MEMBERS, None)
+    return answer_one(request, shown, JobStatistics, None)
 
 
 def get_lifetime_pool_statistics(db: Connection, request: Request) -> Answer:
@@ -109,7 +110,7 @@ def get_lifetime_pool_statistics(db: Connection, request: Request) -> Answer:
     shown = _statistics(request, started_us)
     usage = {name: shown[name] for name in ("startTime", "lastUpdateTime")}
     shown["usageStats"] = usage | {"dedicatedCoreTime": format_duration(core_us / 1_000_000)}
-    return answer_one(request, shown, NO_MEMBERS, None)
+    return answer_one(request, shown, PoolStatistics, None)
 
 
 def _statistics(request: Request, started_us: int | None) -> dict[str, Any]:
