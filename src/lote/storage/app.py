@@ -25,7 +25,17 @@ from lote.storage.call import (
 from lote.storage.depot import Depot
 from lote.storage.endpoint import Endpoint, Limits, find_policies
 from lote.storage.errors import Refused, error_body, invalid_header
-from lote.storage.handlers import blob, block, container, listing, service, snapshot, tag, tier
+from lote.storage.handlers import (
+    blob,
+    block,
+    container,
+    leasing,
+    listing,
+    service,
+    snapshot,
+    tag,
+    tier,
+)
 from lote.storage.headers import check_supported
 from lote.storage.operations import match_operation
 from lote.storage.outgoing import Sender
@@ -49,6 +59,7 @@ HANDLERS: dict[str, Handler] = {
     "set_container_metadata": container.set_container_metadata,
     "get_container_acl": container.get_container_acl,
     "set_container_acl": container.set_container_acl,
+    "lease_container": leasing.lease_container,
     "list_blobs": listing.list_blobs,
     "put_blob": blob.put_blob,
     "get_blob": blob.get_blob,
@@ -57,6 +68,7 @@ HANDLERS: dict[str, Handler] = {
     "set_blob_properties": blob.set_blob_properties,
     "get_blob_metadata": blob.get_blob_metadata,
     "set_blob_metadata": blob.set_blob_metadata,
+    "lease_blob": leasing.lease_blob,
     "put_block": block.put_block,
     "put_block_list": block.put_block_list,
     "get_block_list": block.get_block_list,

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from lote.storage.conditions import Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
-from lote.storage.lease import Lease, lease_text, parse_lease
+from lote.storage.lease import Lease, after_write, check_read, check_write, lease_text, parse_lease
 from lote.storage.tag import NO_TAGS, drop_tags, keep_tags, tags_text
 
 COLUMNS = (
@@ -70,14 +70,33 @@ class Target(NamedTuple):
     conditions: Conditions
     may_replace: bool = True
     snapshot: int = BASE
+    lease_id: str | None = None
 
-    def check(self, old: Blob | None) -> None:
-        """Refuses: BlobAlreadyExists, ConditionNotMet, and a replacement without the right."""
-        etag = old.etag if old is not None else None
-        if etag is not None and self.conditions.creates_only:
+    def check(self, old: Blob | None, now_us: int) -> None:
+        """Whether a blob may be written over what is there.
+
+        Refuses: BlobAlreadyExists, a replacement without the right, what ``check_change`` does.
+        """
+        if old is not None and old.etag is not None and self.conditions.creates_only:
             raise Refused("BlobAlreadyExists")
-        self.conditions.check(etag, old.modified_us if old is not None else 0)
-        if etag is not None and not self.may_replace:
+        self.check_change(old, now_us)
+        self.check_right(old)
+
+    def check_change(self, old: Blob | None, now_us: int) -> None:
+        """Whether what is there may be changed. Refuses: ConditionNotMet, the codes of leases."""
+        if old is None or old.etag is None:
+            self.conditions.check(None, 0, {})
+        else:
+            self.conditions.check(old.etag, old.modified_us, old.tags)
+        self.check_lease(old, now_us)
+
+    def check_lease(self, old: Blob | None, now_us: int) -> None:
+        """Refuses: what ``lease.check_write`` does."""
+        check_write(old.lease if old is not None else None, now_us, self.lease_id, "Blob")
+
+    def check_right(self, old: Blob | None) -> None:
+        """Refuses: AuthorizationPermissionMismatch for a replacement without the right."""
+        if old is not None and old.etag is not None and not self.may_replace:
             raise Refused("AuthorizationPermissionMismatch")
 
 
@@ -99,6 +118,24 @@ def get_blob(
     found = find_blob(connection, container, name, snapshot)
     if found is None or found.etag is None:
         raise Refused("BlobNotFound")
+    return found
+
+
+def get_target(tx: Tx, target: Target, *, taking: bool = False) -> Blob:
+    """The committed blob or snapshot that a request changes; ``taking``: of which it makes
+    something else, for which nobody needs its lease.
+
+    Refuses: BlobNotFound, what ``Target.check_change`` does.
+    """
+    found = find_blob(tx.connection, target.container, target.name, target.snapshot)
+    if found is None or found.etag is None:
+        target.conditions.check(None, 0)
+        raise Refused("BlobNotFound")
+    if not taking:
+        target.check_change(found, tx.now_us)
+        return found
+    target.conditions.check(found.etag, found.modified_us, found.tags)
+    check_read(found.lease, tx.now_us, target.lease_id, "Blob")
     return found
 
 
@@ -138,7 +175,7 @@ def put_blob(
     Refuses: what ``Target.check`` does.
     """
     old = find_blob(tx.connection, target.container, target.name)
-    target.check(old)
+    target.check(old, tx.now_us)
     content = add_content(tx, new)
     return save_blob(tx, target, old, new.size, content, properties, metadata, tags=tags)
 
@@ -167,7 +204,7 @@ def save_blob(
         properties,
         metadata,
         tags,
-        lease=old.lease if old is not None else None,
+        lease=after_write(old.lease, tx.now_us) if old is not None else None,
         kind=kind,
     )
     if old is None:
@@ -180,9 +217,9 @@ def save_blob(
     keep_tags(tx, old.id, tags)
     tx.execute(
         "UPDATE blob SET kind = ?, etag = ?, created_us = ?, modified_us = ?, size = ?,"
-        " content = ?, properties = ?, metadata = ?, tags = ? WHERE id = ?",
-        (kind, new.etag, new.created_us, new.modified_us, size, content,
-         json.dumps(properties), json.dumps(metadata), tags_text(tags), old.id),
+        " content = ?, properties = ?, metadata = ?, tags = ?, lease = ? WHERE id = ?",
+        (kind, new.etag, new.created_us, new.modified_us, size, content, json.dumps(properties),
+         json.dumps(metadata), tags_text(tags), lease_text(new.lease), old.id),
     )  # fmt: skip
     return new
 
@@ -209,28 +246,29 @@ def change_blob(
 ) -> Blob:
     """Replace properties or metadata of a blob.
 
-    Refuses: BlobNotFound, ConditionNotMet, BlobArchived.
+    Refuses: BlobArchived, what ``get_target`` does.
     """
-    old = get_blob(tx.connection, target.container, target.name)
-    target.conditions.check(old.etag, old.modified_us)
+    old = get_target(tx, target)
     old.check_readable()
     new = old._replace(
         etag=tx.new_etag(),
         modified_us=tx.now_us,
         properties=old.properties if properties is None else properties,
         metadata=old.metadata if metadata is None else metadata,
+        lease=after_write(old.lease, tx.now_us),
     )
     tx.execute(
-        "UPDATE blob SET etag = ?, modified_us = ?, properties = ?, metadata = ? WHERE id = ?",
-        (new.etag, new.modified_us, json.dumps(new.properties), json.dumps(new.metadata), new.id),
-    )
+        "UPDATE blob SET etag = ?, modified_us = ?, properties = ?, metadata = ?, lease = ?"
+        " WHERE id = ?",
+        (new.etag, new.modified_us, json.dumps(new.properties), json.dumps(new.metadata),
+         lease_text(new.lease), new.id),
+    )  # fmt: skip
     return new
 
 
 def set_tags(tx: Tx, target: Target, tags: dict[str, str]) -> None:
-    """Replace the tags of a blob or a snapshot. Refuses: BlobNotFound, ConditionNotMet."""
-    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
-    target.conditions.check(old.etag, old.modified_us)
+    """Replace the tags of a blob or a snapshot. Refuses: what ``get_target`` does."""
+    old = get_target(tx, target)
     if target.snapshot == BASE:
         drop_tags(tx, old.id)
         keep_tags(tx, old.id, tags)
@@ -240,10 +278,9 @@ def set_tags(tx: Tx, target: Target, tags: dict[str, str]) -> None:
 def set_tier(tx: Tx, target: Target, tier: str) -> str:
     """Give a blob or a snapshot a tier; returns the one it had, "" for none of its own.
 
-    Refuses: BlobNotFound, ConditionNotMet, InvalidBlobType for other than block blobs.
+    Refuses: InvalidBlobType for other than block blobs, what ``get_target`` does.
     """
-    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
-    target.conditions.check(old.etag, old.modified_us)
+    old = get_target(tx, target)
     if old.kind != "BlockBlob":
         raise Refused("InvalidBlobType")
     properties = old.properties | {"tier": tier, "tier_us": str(tx.now_us)}
@@ -251,13 +288,17 @@ def set_tier(tx: Tx, target: Target, tier: str) -> str:
     return old.properties.get("tier", "")
 
 
+def set_lease(tx: Tx, blob: int, lease: Lease | None) -> None:
+    """Write down a blob's lease; its ETag stays."""
+    tx.execute("UPDATE blob SET lease = ? WHERE id = ?", (lease_text(lease), blob))
+
+
 def delete_blob(tx: Tx, target: Target, snapshots: Snapshots = "refuse") -> None:
     """Delete a blob and its staged blocks, with its snapshots or those alone, or one snapshot.
 
-    Refuses: BlobNotFound, ConditionNotMet, SnapshotsPresent.
+    Refuses: SnapshotsPresent, what ``get_target`` does.
     """
-    old = get_blob(tx.connection, target.container, target.name, target.snapshot)
-    target.conditions.check(old.etag, old.modified_us)
+    old = get_target(tx, target)
     if target.snapshot == BASE:
         if snapshots == "refuse" and has_snapshots(tx, target):
             raise Refused("SnapshotsPresent")

@@ -3,7 +3,7 @@ given tags or a tier, and deleted."""
 
 from __future__ import annotations
 
-from lote.storage.blob import Blob, Target, get_blob, insert_blob
+from lote.storage.blob import Blob, Target, get_target, insert_blob
 from lote.storage.block import copy_parts
 from lote.storage.database import Tx
 
@@ -12,10 +12,9 @@ def take_snapshot(tx: Tx, target: Target, metadata: dict[str, str]) -> Blob:
     """Keep a blob as it is now; ``metadata``, unless empty, replaces the blob's.
 
     The snapshot's name is a time that was never given before, so that two of the same moment
-    differ. Refuses: BlobNotFound, BlobArchived, ConditionNotMet. Source: REST "Snapshot Blob".
+    differ. Refuses: BlobArchived, what ``get_target`` does. Source: REST "Snapshot Blob".
     """
-    old = get_blob(tx.connection, target.container, target.name)
-    target.conditions.check(old.etag, old.modified_us)
+    old = get_target(tx, target, taking=True)
     old.check_readable()
     new = old._replace(snapshot=tx.new_etag(), lease=None)
     if metadata:

@@ -15,9 +15,11 @@ from lote.storage.blob import (
     insert_blob,
     release_part,
     save_blob,
+    set_lease,
 )
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
+from lote.storage.lease import after_write
 from lote.storage.tag import NO_TAGS
 
 STAGED_MAX = 100_000  # REST: Put Block
@@ -52,13 +54,16 @@ class Wanted(NamedTuple):
 def stage_block(tx: Tx, target: Target, block_id: str, new: NewContent) -> None:
     """Keep a block for a later block list; one of the same id is replaced.
 
-    Refuses: InvalidBlobOrBlock for an id whose length differs from the others',
-    BlockCountExceedsLimit.
+    Refuses: InvalidBlobType, the codes of leases, InvalidBlobOrBlock for an id whose length
+    differs from the others', BlockCountExceedsLimit.
     """
     old = find_blob(tx.connection, target.container, target.name)
-    if not target.may_replace and old is not None and old.etag is not None:
-        raise Refused("AuthorizationPermissionMismatch")
+    target.check_lease(old, tx.now_us)
+    target.check_right(old)
+    check_kind(old)
     key = old.id if old is not None else _add_uncommitted(tx, target)
+    if old is not None and old.lease != after_write(old.lease, tx.now_us):
+        set_lease(tx, key, None)
     other = tx.execute("SELECT block FROM staged WHERE blob = ? LIMIT 1", (key,)).fetchone()
     if other is not None and len(other[0]) != len(block_id):
         raise Refused("InvalidBlobOrBlock")
@@ -83,10 +88,12 @@ def commit_blocks(
 ) -> Blob:
     """Make the blob of these blocks, in this order; all other blocks of it are dropped.
 
-    Refuses: InvalidBlockList for a block that is not there, what ``Target.check`` does.
+    Refuses: InvalidBlobType, InvalidBlockList for a block that is not there, what
+    ``Target.check`` does.
     """
     old = find_blob(tx.connection, target.container, target.name)
-    target.check(old)
+    target.check(old, tx.now_us)
+    check_kind(old)
     parts = _choose(tx.connection, old.id if old is not None else -1, wanted)
     for _, _, content in parts:
         tx.execute("UPDATE content SET links = links + 1 WHERE id = ?", (content,))
@@ -100,6 +107,12 @@ def commit_blocks(
         "INSERT INTO part (blob, start, size, block, content) VALUES (?, ?, ?, ?, ?)", rows
     )
     return saved
+
+
+def check_kind(old: Blob | None) -> None:
+    """Refuses: InvalidBlobType for a blob that is not made of blocks by id."""
+    if old is not None and old.kind != "BlockBlob":
+        raise Refused("InvalidBlobType")
 
 
 def list_staged(connection: sqlite3.Connection, blob: int) -> list[Block]:

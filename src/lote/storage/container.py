@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lote.storage.conditions import NO_CONDITIONS, Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
-from lote.storage.lease import Lease, parse_lease
+from lote.storage.lease import Lease, check_read, check_write, lease_text, parse_lease
 
 COLUMNS = "id, name, etag, modified_us, metadata, policies, lease, public"
 LAST_NAME = "~"  # sorts after every character a container's name may have
@@ -101,13 +101,15 @@ def change_container(
     metadata: dict[str, str] | None = None,
     policies: Sequence[Policy] | None = None,
     public: str | None = None,
+    lease_id: str | None = None,
 ) -> Container:
-    """Replace the metadata, the policies or the public access.
+    """Replace the metadata, the policies or the public access; a lease keeps nobody from it.
 
-    Refuses: ContainerNotFound, ConditionNotMet.
+    Refuses: ContainerNotFound, ConditionNotMet, what ``lease.check_read`` does.
     """
     old = get_container(tx.connection, account, name)
     conditions.check(old.etag, old.modified_us)
+    check_read(old.lease, tx.now_us, lease_id, "Container")
     new = old._replace(
         etag=tx.new_etag(),
         modified_us=tx.now_us,
@@ -127,16 +129,26 @@ def change_container(
 
 
 def delete_container(
-    tx: Tx, account: str, name: str, conditions: Conditions = NO_CONDITIONS
+    tx: Tx,
+    account: str,
+    name: str,
+    conditions: Conditions = NO_CONDITIONS,
+    lease_id: str | None = None,
 ) -> None:
     """Take a container out of its account at once; chores remove its blobs.
 
-    Refuses: ContainerNotFound, ConditionNotMet.
+    Refuses: ContainerNotFound, ConditionNotMet, what ``lease.check_write`` does.
     """
     old = get_container(tx.connection, account, name)
     conditions.check(old.etag, old.modified_us)
+    check_write(old.lease, tx.now_us, lease_id, "Container")
     tx.execute("UPDATE container SET account = NULL WHERE id = ?", (old.id,))
     tx.unused = True
+
+
+def set_container_lease(tx: Tx, container: int, lease: Lease | None) -> None:
+    """Write down a container's lease; its ETag stays."""
+    tx.execute("UPDATE container SET lease = ? WHERE id = ?", (lease_text(lease), container))
 
 
 def _container(row: tuple[int, str, int, int, str, str, str, str]) -> Container:

@@ -34,6 +34,7 @@ class Depot:
 
     def __init__(self, folder: Path, world: World) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.world = world
         self._lock = lock_folder(folder)
         self._database = folder / DATABASE_NAME
         connection = open_database(self._database)

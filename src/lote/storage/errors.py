@@ -94,6 +94,35 @@ ERRORS: dict[str, ErrorRow] = {
     "InvalidXmlNodeValue": ErrorRow(
         400, "The value for one of the XML nodes is not in the correct format."
     ),
+    "LeaseAlreadyPresent": ErrorRow(409, "There is already a lease present."),
+    "LeaseIdMismatchWithBlobOperation": ErrorRow(
+        412, "The lease ID specified did not match the lease ID for the blob."
+    ),
+    "LeaseIdMismatchWithContainerOperation": ErrorRow(
+        412, "The lease ID specified did not match the lease ID for the container."
+    ),
+    "LeaseIdMismatchWithLeaseOperation": ErrorRow(
+        409, "The lease ID specified did not match the lease ID for the resource."
+    ),
+    "LeaseIdMissing": ErrorRow(
+        412, "There is currently a lease on the resource and no lease ID was specified."
+    ),
+    "LeaseIsBreakingAndCannotBeAcquired": ErrorRow(
+        409,
+        "The lease ID matched, but the lease is currently in breaking state and cannot be acquired"
+        " until it is broken.",
+    ),
+    "LeaseIsBreakingAndCannotBeChanged": ErrorRow(
+        409,
+        "The lease ID matched, but the lease is currently in breaking state and cannot be changed.",
+    ),
+    "LeaseIsBrokenAndCannotBeRenewed": ErrorRow(
+        409, "The lease ID matched, but the lease has been broken explicitly and cannot be renewed."
+    ),
+    "LeaseLost": ErrorRow(412, "A lease ID was specified, but the lease has expired."),
+    "LeaseNotPresentWithLeaseOperation": ErrorRow(
+        409, "There is currently no lease on the resource."
+    ),
     "LeaseNotPresentWithBlobOperation": ErrorRow(412, "There is currently no lease on the blob."),
     "LeaseNotPresentWithContainerOperation": ErrorRow(
         412, "There is currently no lease on the container."
@@ -110,6 +139,9 @@ ERRORS: dict[str, ErrorRow] = {
     ),
     "MissingRequiredQueryParameter": ErrorRow(
         400, "A query parameter that's mandatory for this request is not specified."
+    ),
+    "MultipleConditionHeadersNotSupported": ErrorRow(
+        400, "Multiple condition headers are not supported."
     ),
     "NoAuthenticationInformation": ErrorRow(
         401,
@@ -136,6 +168,9 @@ ERRORS: dict[str, ErrorRow] = {
         412, "The source condition specified using HTTP conditional header(s) is not met."
     ),
     "TagsTooLarge": ErrorRow(400, "The tags specified exceed the maximum permissible limit."),
+    "UnsatisfiableCondition": ErrorRow(
+        400, "The request includes an unsatisfiable condition for this operation."
+    ),
     "UnsupportedHeader": ErrorRow(
         400, "One of the HTTP headers specified in the request is not supported."
     ),

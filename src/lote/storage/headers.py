@@ -10,6 +10,7 @@ from lote.storage.call import Call
 from lote.storage.container import Container
 from lote.storage.errors import Refused, invalid_header, invalid_query, unsupported_header
 from lote.storage.incoming import parse_md5
+from lote.storage.lease import INFINITE_S, Lease, is_locked, state_of
 from lote.storage.names import check_metadata
 from lote.storage.operations import Operation
 from lote.storage.tag import NO_TAGS, check_tags
@@ -39,8 +40,6 @@ COPY_PROPERTIES = (
 UNSUPPORTED = (
     "x-ms-encryption-key",
     "x-ms-encryption-scope",
-    "x-ms-if-tags",
-    "x-ms-source-if-tags",
     "x-ms-immutability-policy-until-date",
     "x-ms-legal-hold",
     "x-ms-expiry-option",
@@ -48,8 +47,8 @@ UNSUPPORTED = (
 
 
 def check_supported(call: Call, operation: Operation) -> None:
-    """Refuses: UnsupportedHeader for what this endpoint does not have, a lease id as there are no
-    leases; InvalidQueryParameterValue for a snapshot where only a blob itself will do."""
+    """Refuses: UnsupportedHeader for what this endpoint does not have,
+    InvalidQueryParameterValue for a snapshot where only a blob itself will do."""
     for name in UNSUPPORTED:
         if name in call.headers:
             raise unsupported_header(name)
@@ -57,10 +56,6 @@ def check_supported(call: Call, operation: Operation) -> None:
         raise Refused("NotImplemented", "There are no versions of blobs here.")
     if call.query.get("snapshot") and not operation.snapshots:
         raise invalid_query("snapshot", call.query["snapshot"], "Snapshots cannot be changed.")
-    if "x-ms-lease-id" in call.headers and call.level == "container":
-        raise Refused("LeaseNotPresentWithContainerOperation")
-    if "x-ms-lease-id" in call.headers:
-        raise Refused("LeaseNotPresentWithBlobOperation")
 
 
 def parse_metadata(call: Call) -> dict[str, str]:
@@ -127,13 +122,23 @@ def written_headers(blob: Blob) -> dict[str, str]:
     return version_headers(blob.etag, blob.modified_us) | {"x-ms-request-server-encrypted": "true"}
 
 
-def container_headers(container: Container) -> dict[str, str]:
+def lease_headers(lease: Lease | None, now_us: int) -> dict[str, str]:
+    """What is shown of a lease; never its id."""
+    headers = {
+        "x-ms-lease-status": "locked" if is_locked(lease, now_us) else "unlocked",
+        "x-ms-lease-state": state_of(lease, now_us),
+    }
+    if lease is not None and headers["x-ms-lease-state"] == "leased":
+        headers["x-ms-lease-duration"] = "infinite" if lease.duration_s == INFINITE_S else "fixed"
+    return headers
+
+
+def container_headers(container: Container, now_us: int) -> dict[str, str]:
     """What describes a container."""
     return {
         **version_headers(container.etag, container.modified_us),
         **metadata_headers(container.metadata),
-        "x-ms-lease-status": "unlocked",
-        "x-ms-lease-state": "available",
+        **lease_headers(container.lease, now_us),
         "x-ms-has-immutability-policy": "false",
         "x-ms-has-legal-hold": "false",
         "x-ms-default-encryption-scope": "$account-encryption-key",
@@ -141,7 +146,7 @@ def container_headers(container: Container) -> dict[str, str]:
     }
 
 
-def blob_headers(blob: Blob, overrides: Mapping[str, str]) -> dict[str, str]:
+def blob_headers(blob: Blob, call: Call) -> dict[str, str]:
     """What describes a blob, apart from the length of the answer."""
     properties = blob.properties
     headers = {
@@ -150,15 +155,14 @@ def blob_headers(blob: Blob, overrides: Mapping[str, str]) -> dict[str, str]:
     if not headers.setdefault("Content-Type", DEFAULT_CONTENT_TYPE):
         del headers["Content-Type"]  # was cleared
     headers |= {header: properties[name] for name, header in COPY_PROPERTIES if name in properties}
-    headers |= overrides
+    headers |= call.grant.overrides
     headers |= {
         **version_headers(blob.etag, blob.modified_us),
         **metadata_headers(blob.metadata),
         "Accept-Ranges": "bytes",
         "x-ms-creation-time": http_date(blob.created_us),
-        "x-ms-blob-type": "BlockBlob",
-        "x-ms-lease-status": "unlocked",
-        "x-ms-lease-state": "available",
+        "x-ms-blob-type": blob.kind,
+        **lease_headers(blob.lease, call.now_us),
         "x-ms-server-encrypted": "true",
         "x-ms-access-tier": properties.get("tier", "Hot"),
     }

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
-from lote.storage.blob import BASE, Blob, get_blob
+from lote.storage.blob import BASE, Blob, find_blob
 from lote.storage.block import Part, find_parts
 from lote.storage.contents import ALIGNMENT_BYTES, BUFFER_BYTES
 from lote.storage.depot import Depot
@@ -23,7 +23,7 @@ from lote.storage.errors import Refused
 RETRIES_MAX = 5  # a blob can be replaced between the look at its row and at its content
 POPULAR_MAX = 512
 
-Range = Callable[[Blob], tuple[int, int]]
+Range = Callable[[Blob | None], tuple[int, int]]
 
 
 class Outgoing(NamedTuple):
@@ -72,12 +72,14 @@ class Sender:
     ) -> Outgoing:
         """Look a blob or a snapshot up and hold the bytes of a range of it.
 
-        Refuses: BlobNotFound, and what ``container`` and ``wanted`` refuse.
+        ``wanted`` refuses a blob that is not there. Refuses: what ``container`` and it refuse.
         """
 
         def look(connection: sqlite3.Connection) -> Outgoing | None:
-            blob = get_blob(connection, container(connection), name, snapshot)
+            blob = find_blob(connection, container(connection), name, snapshot)
             start, end = wanted(blob)
+            if blob is None:
+                raise Refused("BlobNotFound")
             if start >= end:
                 return Outgoing(blob, start, end, b"", None, ())
             if blob.content is None:

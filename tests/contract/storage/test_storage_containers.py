@@ -97,8 +97,7 @@ def test_the_account_describes_itself(service, box):
     assert properties["static_website"].enabled is False
 
 
-def test_what_is_not_here_says_so(service, box):
-    for ask in (lambda: service.set_service_properties(cors=[]), lambda: box.acquire_lease(15)):
-        with pytest.raises(HttpResponseError) as refused:
-            ask()
-        assert (refused.value.status_code, refused.value.error_code) == (501, "NotImplemented")
+def test_what_is_not_here_says_so(box):
+    with pytest.raises(HttpResponseError) as refused:
+        box.get_blob_client("pages").create_page_blob(512)
+    assert (refused.value.status_code, refused.value.error_code) == (501, "NotImplemented")

@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lote.storage.conditions import parse_conditions
 from lote.storage.errors import ERRORS, Refused, error_body
 from lote.storage.handlers.blob import clip, parse_range
 from lote.storage.names import check_blob_name, check_container_name, check_metadata
 from lote.storage.operations import OPERATIONS, match_operation
 from lote.storage.times import (
-    etag_text,
     http_date,
     iso_time,
     parse_http_date,
@@ -62,44 +60,6 @@ def test_other_texts_are_no_dates(text):
             assert isinstance(parse(text), int)
         except ValueError:
             continue
-
-
-NOW_US = 1_735_689_600_500_000
-THEN, LATER = http_date(NOW_US - 5_000_000), http_date(NOW_US + 5_000_000)
-SAME, ETAG = http_date(NOW_US), f'"{etag_text(7)}"'
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, None),
-        ({"if-match": ETAG}, None),
-        ({"if-match": "*"}, None),
-        ({"if-match": '"0x8"'}, 412),
-        ({"if-match": f'"0x8", {ETAG}'}, None),
-        ({"if-none-match": ETAG}, 304),
-        ({"if-none-match": "*"}, 304),
-        ({"if-none-match": '"0x8"'}, None),
-        ({"if-modified-since": THEN}, None),
-        ({"if-modified-since": SAME}, 304),
-        ({"if-modified-since": LATER}, 304),
-        ({"if-unmodified-since": THEN}, 412),
-        ({"if-unmodified-since": SAME}, None),
-        ({"if-match": ETAG, "if-unmodified-since": THEN}, None),
-        ({"if-none-match": '"0x8"', "if-modified-since": LATER}, None),
-    ],
-)
-def test_conditions(headers, status):
-    conditions = parse_conditions(headers)
-    for reading in (True, False):
-        found = refusal_of(lambda r=reading: conditions.check(7, NOW_US, reading=r))
-        assert (found.status if found else None) == (412 if status and not reading else status)
-
-
-def test_conditions_on_nothing():
-    parse_conditions({"if-none-match": "*", "if-modified-since": THEN}).check(None, 0)
-    with pytest.raises(Refused):
-        parse_conditions({"if-match": "*"}).check(None, 0)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))

@@ -25,6 +25,7 @@ from lote.storage.headers import (
     written_headers,
 )
 from lote.storage.incoming import received_body
+from lote.storage.lease import check_read
 from lote.storage.names import check_blob_name
 from lote.storage.operations import NO_PAGES
 from lote.storage.outgoing import Outgoing
@@ -74,10 +75,10 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
     with_md5 = call.headers.get("x-ms-range-get-content-md5", "").lower() == "true"
     if with_md5 and wanted is None:
         raise missing_header("x-ms-range")
-    conditions = parse_conditions(call.headers)
+    check_readable = read_check_of(call)
 
-    def choose(found: blob.Blob) -> tuple[int, int]:
-        conditions.check(found.etag, found.modified_us, reading=True)
+    def choose(found: blob.Blob | None) -> tuple[int, int]:
+        found = check_readable(found)
         found.check_readable()
         start, end = clip(wanted, found.size)
         if with_md5 and end - start > RANGE_MD5_MAX_BYTES:
@@ -86,7 +87,7 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
 
     snapshot = snapshot_of(call)
     outgoing = await endpoint.sender.find(container_of(call), call.blob, choose, snapshot)
-    headers = blob_headers(outgoing.blob, call.grant.overrides)
+    headers = blob_headers(outgoing.blob, call)
     if wanted is not None:
         size = outgoing.blob.size
         headers["Content-Range"] = f"bytes {outgoing.start}-{outgoing.end - 1}/{size}"
@@ -103,13 +104,13 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
 
 async def get_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Blob Properties."""
-    found = await _read(call, endpoint)
-    return Answer(200, blob_headers(found, call.grant.overrides), length=found.size)
+    found = await read_blob(call, endpoint)
+    return Answer(200, blob_headers(found, call), length=found.size)
 
 
 async def get_blob_metadata(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Blob Metadata."""
-    found = await _read(call, endpoint)
+    found = await read_blob(call, endpoint)
     headers = {f"x-ms-meta-{name}": value for name, value in found.metadata.items()}
     return Answer(200, headers | version_headers(found.etag, found.modified_us))
 
@@ -129,7 +130,7 @@ async def set_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
 
     def change(tx: Tx) -> blob.Blob:
         found = target(tx.connection)
-        old = blob.get_blob(tx.connection, found.container, found.name).properties
+        old = blob.get_target(tx, found).properties
         kept = {name: old[name] for name in old if name.startswith(KEPT)}
         return blob.change_blob(tx, found, properties=kept | properties)
 
@@ -185,8 +186,9 @@ def target_of(call: Call) -> Callable[[sqlite3.Connection], blob.Target]:
     """Finds what a request is to change; its conditions are checked where the change is made."""
     conditions, may_replace = parse_conditions(call.headers), call.grant.allows("w")
     find, snapshot = container_of(call), snapshot_of(call)
+    lease_id = call.headers.get("x-ms-lease-id")
     return lambda connection: blob.Target(
-        find(connection), call.blob, conditions, may_replace, snapshot
+        find(connection), call.blob, conditions, may_replace, snapshot, lease_id
     )
 
 
@@ -204,14 +206,39 @@ def snapshot_of(call: Call) -> int:
         raise invalid_query("snapshot", text) from None
 
 
-async def _read(call: Call, endpoint: Endpoint) -> blob.Blob:
-    conditions, container = parse_conditions(call.headers), container_of(call)
-    snapshot = snapshot_of(call)
-    found = await endpoint.depot.read(
-        lambda connection: blob.get_blob(connection, container(connection), call.blob, snapshot)
+def read_check_of(
+    call: Call, *, uncommitted: bool = False
+) -> Callable[[blob.Blob | None], blob.Blob]:
+    """Checks what a request reads against its conditions and the lease it names;
+    ``uncommitted``: it may have nothing but staged blocks.
+
+    Refuses: BlobNotFound, ConditionNotMet, what ``lease.check_read`` does.
+    """
+    conditions = parse_conditions(call.headers, reading=True)
+    lease_id = call.headers.get("x-ms-lease-id")
+
+    def check(found: blob.Blob | None) -> blob.Blob:
+        if found is None or found.etag is None:
+            conditions.check(None, 0)
+            if found is not None and uncommitted:
+                return found
+            raise Refused("BlobNotFound")
+        conditions.check(found.etag, found.modified_us, found.tags)
+        check_read(found.lease, call.now_us, lease_id, "Blob")
+        return found
+
+    return check
+
+
+async def read_blob(call: Call, endpoint: Endpoint) -> blob.Blob:
+    """The row of the blob or snapshot that a request reads. Refuses: what ``read_check_of``
+    does."""
+    check_readable, container, snapshot = read_check_of(call), container_of(call), snapshot_of(call)
+    return await endpoint.depot.read(
+        lambda connection: check_readable(
+            blob.find_blob(connection, container(connection), call.blob, snapshot)
+        )
     )
-    conditions.check(found.etag, found.modified_us, reading=True)
-    return found
 
 
 async def _with_md5(

@@ -12,7 +12,7 @@ from lote.storage.database import Tx
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query, unsupported_header
-from lote.storage.handlers.blob import container_of, snapshot_of, target_of
+from lote.storage.handlers.blob import container_of, read_check_of, snapshot_of, target_of
 from lote.storage.headers import (
     parse_metadata,
     parse_properties,
@@ -71,12 +71,14 @@ async def get_block_list(call: Call, endpoint: Endpoint) -> Answer:
     kind = call.query.get("blocklisttype", "committed").lower()
     if kind not in LIST_TYPES:
         raise invalid_query("blocklisttype", kind)
-    container, snapshot = container_of(call), snapshot_of(call)
+    check_readable, container = read_check_of(call, uncommitted=True), container_of(call)
+    snapshot = snapshot_of(call)
 
     def query(connection: sqlite3.Connection) -> Answer:
-        found = blob.find_blob(connection, container(connection), call.blob, snapshot)
-        if found is None:
-            raise Refused("BlobNotFound")
+        found = check_readable(
+            blob.find_blob(connection, container(connection), call.blob, snapshot)
+        )
+        block.check_kind(found)
         body = DECLARATION + "<BlockList>"
         if kind != "uncommitted":
             body += blocks_xml("CommittedBlocks", block.list_committed(connection, found.id))

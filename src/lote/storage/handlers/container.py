@@ -9,6 +9,7 @@ from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, unsupported_header
 from lote.storage.headers import container_headers, parse_metadata, version_headers
+from lote.storage.lease import check_read
 from lote.storage.names import check_container_name
 from lote.storage.times import parse_iso_time
 from lote.storage.xml import DECLARATION, element
@@ -30,20 +31,21 @@ async def create_container(call: Call, endpoint: Endpoint) -> Answer:
 
 async def get_container_properties(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Container Properties."""
-    return Answer(200, container_headers(await _read(call, endpoint)))
+    return Answer(200, container_headers(await _read(call, endpoint), call.now_us))
 
 
 async def get_container_metadata(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Container Metadata."""
-    return Answer(200, container_headers(await _read(call, endpoint)))
+    return Answer(200, container_headers(await _read(call, endpoint), call.now_us))
 
 
 async def set_container_metadata(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Set Container Metadata."""
     metadata, conditions = parse_metadata(call), parse_conditions(call.headers)
+    lease_id = call.headers.get("x-ms-lease-id")
     changed = await endpoint.depot.write(
         lambda tx: container.change_container(
-            tx, call.account, call.container, conditions, metadata=metadata
+            tx, call.account, call.container, conditions, metadata=metadata, lease_id=lease_id
         )
     )
     return Answer(200, version_headers(changed.etag, changed.modified_us))
@@ -51,9 +53,11 @@ async def set_container_metadata(call: Call, endpoint: Endpoint) -> Answer:
 
 async def delete_container(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Delete Container."""
-    conditions = parse_conditions(call.headers)
+    conditions, lease_id = parse_conditions(call.headers), call.headers.get("x-ms-lease-id")
     await endpoint.depot.write(
-        lambda tx: container.delete_container(tx, call.account, call.container, conditions)
+        lambda tx: container.delete_container(
+            tx, call.account, call.container, conditions, lease_id
+        )
     )
     return Answer(202)
 
@@ -77,11 +81,11 @@ async def get_container_acl(call: Call, endpoint: Endpoint) -> Answer:
 async def set_container_acl(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Set Container ACL. Stored access policies only: there is no anonymous access."""
     _refuse_public_access(call)
-    conditions = parse_conditions(call.headers)
+    conditions, lease_id = parse_conditions(call.headers), call.headers.get("x-ms-lease-id")
     policies = parse_policies(await call.small_body(DOCUMENT_MAX_BYTES))
     changed = await endpoint.depot.write(
         lambda tx: container.change_container(
-            tx, call.account, call.container, conditions, policies=policies
+            tx, call.account, call.container, conditions, policies=policies, lease_id=lease_id
         )
     )
     return Answer(200, version_headers(changed.etag, changed.modified_us))
@@ -110,11 +114,12 @@ def parse_policies(body: bytes) -> list[container.Policy]:
 
 
 async def _read(call: Call, endpoint: Endpoint) -> container.Container:
-    conditions = parse_conditions(call.headers)
+    conditions = parse_conditions(call.headers, reading=True)
     found = await endpoint.depot.read(
         lambda connection: container.get_container(connection, call.account, call.container)
     )
-    conditions.check(found.etag, found.modified_us, reading=True)
+    conditions.check(found.etag, found.modified_us)
+    check_read(found.lease, call.now_us, call.headers.get("x-ms-lease-id"), "Container")
     return found
 
 

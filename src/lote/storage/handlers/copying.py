@@ -37,11 +37,12 @@ async def copy_blob(call: Call, endpoint: Endpoint) -> Answer:
     source = await parse_source(call, endpoint.authenticator)
     sent_metadata, sent_properties = parse_metadata(call), parse_properties(call)
     conditions, may_replace = parse_conditions(call.headers), call.grant.allows("w")
+    lease_id = call.headers.get("x-ms-lease-id")
 
     def change(tx: Tx) -> blob.Blob:
         found = get_source(tx.connection, call.account, source)
         container = get_container_id(tx.connection, call.account, call.container)
-        target = blob.Target(container, call.blob, conditions, may_replace)
+        target = blob.Target(container, call.blob, conditions, may_replace, lease_id=lease_id)
         properties = {k: v for k, v in found.properties.items() if k != "tier"} | sent_properties
         properties |= {
             "copy_id": call.request_id,
@@ -100,7 +101,7 @@ def get_source(connection: sqlite3.Connection, account: str, source: Source) -> 
     """The source's row. Refuses: ContainerNotFound, BlobNotFound, ConditionNotMet."""
     container = get_container_id(connection, account, source.container)
     found = blob.get_blob(connection, container, source.name, source.snapshot)
-    source.conditions.check(found.etag, found.modified_us)
+    source.conditions.check(found.etag, found.modified_us, found.tags)
     return found
 
 
@@ -113,7 +114,7 @@ def share(
 ) -> blob.Blob:
     """Write a blob that has the contents of another."""
     old = blob.find_blob(tx.connection, target.container, target.name)
-    target.check(old)
+    target.check(old, tx.now_us)
     if old is not None and old.id == source.id:  # onto itself: only the description changes
         return blob.change_blob(tx, target, properties=properties, metadata=metadata)
     if source.content is not None:

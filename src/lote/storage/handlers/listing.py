@@ -12,7 +12,14 @@ from lote.storage.call import Answer, Call
 from lote.storage.container import get_container_id
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import invalid_query
-from lote.storage.headers import CONTENT_PROPERTIES, COPY_PROPERTIES, DEFAULT_CONTENT_TYPE, tags_xml
+from lote.storage.headers import (
+    CONTENT_PROPERTIES,
+    COPY_PROPERTIES,
+    DEFAULT_CONTENT_TYPE,
+    lease_headers,
+    tags_xml,
+)
+from lote.storage.lease import Lease
 from lote.storage.paging import decode_marker, encode_marker, page_size
 from lote.storage.times import etag_text, http_date, snapshot_text
 from lote.storage.xml import DECLARATION, element, escape, name_element
@@ -40,6 +47,7 @@ ECHOED = (
     ("StartFrom", "startfrom"),
     ("MaxResults", "maxresults"),
 )
+UNLEASED = "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
 
 
 class Wish(NamedTuple):
@@ -155,7 +163,7 @@ def page_xml(call: Call, page: Page, includes: frozenset[str]) -> bytes:
     rows = [
         f"<BlobPrefix>{name_element(entry.decode())}</BlobPrefix>"
         if isinstance(entry, bytes)
-        else blob_element(entry, includes)
+        else blob_element(entry, includes, call.now_us)
         for entry in page.entries
     ]
     marker = encode_marker(*page.next_start) if page.next_start is not None else ""
@@ -169,7 +177,7 @@ def page_xml(call: Call, page: Page, includes: frozenset[str]) -> bytes:
     ).encode()
 
 
-def blob_element(row: blob.Blob, includes: frozenset[str]) -> str:
+def blob_element(row: blob.Blob, includes: frozenset[str], now_us: int) -> str:
     """A blob or a snapshot in a list."""
     properties = {"content_type": DEFAULT_CONTENT_TYPE, **row.properties}
     contents = "".join(
@@ -201,12 +209,20 @@ def blob_element(row: blob.Blob, includes: frozenset[str]) -> str:
         f"<Creation-Time>{http_date(row.created_us)}</Creation-Time>"
         f"<Last-Modified>{http_date(row.modified_us)}</Last-Modified>"
         f"<Etag>{etag_text(row.etag or 0)}</Etag><Content-Length>{row.size}</Content-Length>"
-        f"{contents}<BlobType>BlockBlob</BlobType>"
+        f"{contents}<BlobType>{row.kind}</BlobType>"
         f"<AccessTier>{properties.get('tier', 'Hot')}</AccessTier>{inferred}"
-        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+        f"{lease_elements(row.lease, now_us)}"
         f"<ServerEncrypted>true</ServerEncrypted>{copied}{count}</Properties>"
         f"{metadata}{tags}</Blob>"
     )
+
+
+def lease_elements(lease: Lease | None, now_us: int) -> str:
+    """What a list shows of a lease."""
+    if lease is None:  # nearly every row of a list
+        return UNLEASED
+    headers = lease_headers(lease, now_us)
+    return "".join(element(tag_of(header), value) for header, value in headers.items())
 
 
 def tag_of(header: str) -> str:

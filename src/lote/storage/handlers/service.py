@@ -6,6 +6,7 @@ from lote.storage import container
 from lote.storage.call import Answer, Call
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import invalid_query
+from lote.storage.handlers.listing import lease_elements
 from lote.storage.paging import decode_marker, encode_marker, page_size
 from lote.storage.times import etag_text, http_date
 from lote.storage.xml import DECLARATION, element, escape
@@ -53,7 +54,10 @@ async def list_containers(call: Call, endpoint: Endpoint) -> Answer:
             connection, call.account, prefix, start, count + 1
         )
     )
-    rows = [container_element(one, with_metadata="metadata" in includes) for one in found[:count]]
+    rows = [
+        container_element(one, call.now_us, with_metadata="metadata" in includes)
+        for one in found[:count]
+    ]
     next_marker = encode_marker(found[count].name.encode()) if len(found) > count else ""
     body = (
         f'{DECLARATION}<EnumerationResults ServiceEndpoint="{escape(call.endpoint)}">'
@@ -65,7 +69,7 @@ async def list_containers(call: Call, endpoint: Endpoint) -> Answer:
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())
 
 
-def container_element(one: container.Container, *, with_metadata: bool) -> str:
+def container_element(one: container.Container, now_us: int, *, with_metadata: bool) -> str:
     """A container in a list."""
     metadata = ""
     if with_metadata and one.metadata:
@@ -75,7 +79,7 @@ def container_element(one: container.Container, *, with_metadata: bool) -> str:
         f"<Container><Name>{one.name}</Name><Properties>"
         f"<Last-Modified>{http_date(one.modified_us)}</Last-Modified>"
         f'<Etag>"{etag_text(one.etag)}"</Etag>'
-        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+        f"{lease_elements(one.lease, now_us)}"
         "<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"
         "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"
         "<HasImmutabilityPolicy>false</HasImmutabilityPolicy><HasLegalHold>false</HasLegalHold>"

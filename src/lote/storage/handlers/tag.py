@@ -7,14 +7,13 @@ import sqlite3
 from base64 import b64decode, b64encode
 
 from lote.storage import tag
-from lote.storage.blob import get_blob, set_tags
+from lote.storage.blob import set_tags
 from lote.storage.call import Answer, Call
-from lote.storage.conditions import parse_conditions
 from lote.storage.container import get_container_id
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query
-from lote.storage.handlers.blob import container_of, snapshot_of, target_of
+from lote.storage.handlers.blob import read_blob, target_of
 from lote.storage.headers import tags_xml
 from lote.storage.incoming import check_md5, hash_of, parse_md5
 from lote.storage.paging import page_size
@@ -26,15 +25,7 @@ FIRST = ("", 0)
 
 async def get_blob_tags(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Blob Tags."""
-    conditions, container, snapshot = (
-        parse_conditions(call.headers),
-        container_of(call),
-        snapshot_of(call),
-    )
-    found = await endpoint.depot.read(
-        lambda connection: get_blob(connection, container(connection), call.blob, snapshot)
-    )
-    conditions.check(found.etag, found.modified_us, reading=True)
+    found = await read_blob(call, endpoint)
     body = f"{DECLARATION}{tags_xml(found.tags, empty=True)}"
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())
 
