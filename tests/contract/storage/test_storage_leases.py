@@ -112,7 +112,7 @@ def test_conditions_of_reads_and_writes(box):
     assert refusal_of(blob.set_blob_metadata, {}, **changed) == (412, "ConditionNotMet")
     missing = box.get_blob_client("missing")
     same = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-    assert refusal_of(missing.upload_blob, b"1", **same) == (412, "ConditionNotMet")
+    assert refusal_of(missing.upload_blob, b"1", overwrite=True, **same) == (412, "ConditionNotMet")
     for ask in (missing.download_blob, missing.delete_blob):
         assert refusal_of(ask, **same) == (412, "ConditionNotMet")
     tags = {"if_tags_match_condition": "a = '1'"}
