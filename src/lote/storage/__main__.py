@@ -14,12 +14,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lote.listener import Bounds
-from lote.storage.authentication import AccountKeys
+from lote.storage.authentication import Access, AccountKeys
 from lote.storage.main import Ports, Tls, serve_storage
+from lote.tokens.trust import TrustedIssuer
+from lote.tokens.verify import TokenVerifier
 from lote.world import World
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -30,6 +33,7 @@ def main() -> None:
     die_with_parent()
     logging.basicConfig(level=logging.WARNING, format="storage: %(levelname)s %(message)s")
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
+    world = World()
     tls_port = settings.get("tls_port")
     tls = None
     if tls_port is not None:
@@ -39,10 +43,22 @@ def main() -> None:
         settings["host"],
         settings["port"],
         {name: AccountKeys(*keys) for name, keys in settings["accounts"].items()},
-        World(),
+        world,
         tls=tls,
         bounds=Bounds(**settings["bounds"]) if "bounds" in settings else None,
+        access=read_access(settings, world),
         on_ready=announce,
+    )
+
+
+def read_access(settings: Mapping[str, Any], world: World) -> Access:
+    """What may be used besides the accounts' keys."""
+    issuers = [TrustedIssuer(**one) for one in settings.get("token_issuers", ())]
+    return Access(
+        verifier=TokenVerifier(issuers, world) if issuers else None,
+        authorization_uri=settings.get("authorization_uri", ""),
+        suffix=settings.get("host_suffix", ""),
+        allow_public=settings.get("allow_blob_public_access", False),
     )
 
 

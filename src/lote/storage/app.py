@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
-from lote.storage.authentication import AccountKeys, Authenticator
+from lote.storage.addresses import Addresses
+from lote.storage.authentication import Access, AccountKeys, Authenticator
 from lote.storage.call import (
     METADATA_PREFIX,
     Answer,
@@ -22,10 +23,12 @@ from lote.storage.call import (
     Send,
     parse_call,
 )
+from lote.storage.cors import answer_headers, preflight_headers
 from lote.storage.depot import Depot
-from lote.storage.endpoint import Endpoint, Limits, find_policies
+from lote.storage.endpoint import Endpoint, Limits, read_container
 from lote.storage.errors import Refused, error_body, invalid_header
 from lote.storage.handlers import (
+    batch,
     blob,
     block,
     container,
@@ -39,11 +42,12 @@ from lote.storage.handlers import (
 from lote.storage.headers import check_supported
 from lote.storage.operations import match_operation
 from lote.storage.outgoing import Sender
+from lote.storage.properties import AccountProperties
 from lote.storage.times import iso_time
 from lote.world import World
 
 DEFAULT_VERSION = "2021-12-02"  # answered to requests that name none
-VERSION = re.compile(r"\d{4}-\d\d-\d\d")
+VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 CLIENT_ID_MAX = 1024
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -51,6 +55,10 @@ Handler = Callable[[Call, Endpoint], Awaitable[Answer]]
 HANDLERS: dict[str, Handler] = {
     "list_containers": service.list_containers,
     "get_service_properties": service.get_service_properties,
+    "set_service_properties": service.set_service_properties,
+    "get_service_stats": service.get_service_stats,
+    "get_user_delegation_key": service.get_user_delegation_key,
+    "submit_batch": batch.submit_batch,
     "get_account_information": service.get_account_information,
     "create_container": container.create_container,
     "get_container_properties": container.get_container_properties,
@@ -91,12 +99,23 @@ class StorageApp:
         accounts: Mapping[str, AccountKeys],
         world: World,
         limits: Limits | None = None,
+        access: Access | None = None,
     ) -> None:
         depot = Depot(folder, world)
-        authenticator = Authenticator(accounts, lambda *names: find_policies(depot, *names))
+        access = access or Access()
         self._world = world
         self._depot = depot
-        self._endpoint = Endpoint(depot, Sender(depot), authenticator, limits or Limits())
+        self._addresses = Addresses(accounts, access.suffix)
+        self._endpoint = Endpoint(
+            depot,
+            Sender(depot),
+            Authenticator(accounts, lambda *names: read_container(depot, *names), access),
+            limits or Limits(),
+            AccountProperties(depot),
+            self._addresses,
+            self._answer,
+            _refusal,
+        )
         depot.start()
 
     def close(self) -> None:
@@ -109,31 +128,68 @@ class StorageApp:
             raise RuntimeError(f"only http is served here, not {scope['type']}")
         now_us, request_id = self._world.now_us(), self._world.new_guid()
         try:
-            answer = await self._answer(scope, receive, now_us, request_id)
-        except ClientGone:
-            return
+            call = parse_call(scope, receive, now_us, request_id, self._addresses)
         except Refused as refused:
-            answer = _refusal(refused, request_id, now_us)
-        except (OSError, sqlite3.Error) as error:
-            log.error("request %s: the disk failed: %s", request_id, error)
-            answer = _refusal(_disk_refusal(error), request_id, now_us)
-        except Exception:
-            log.exception("request %s failed", request_id)
-            answer = _refusal(Refused("InternalError"), request_id, now_us)
+            answer = _refusal_of(refused, request_id, now_us)
+        else:
+            try:
+                answer = await self._answer(call)
+            except ClientGone:
+                return
+            if "origin" in call.headers and call.method != "OPTIONS":
+                await self._add_cors(call, answer)
         _add_headers(answer, scope, request_id)
         await _send_answer(answer, scope["method"], receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, now_us: int, request_id: str) -> Answer:
-        call = parse_call(scope, receive, now_us, request_id)
+    async def _answer(self, call: Call) -> Answer:
+        """Carry out a request, or say why not. Raises ``ClientGone``."""
+        try:
+            return await self._carry_out(call)
+        except Refused as refused:
+            return _refusal(refused, call)
+        except (OSError, sqlite3.Error) as error:
+            log.error("request %s: the disk failed: %s", call.request_id, error)
+            return _refusal(_disk_refusal(error), call)
+        except ClientGone:
+            raise
+        except Exception:
+            log.exception("request %s failed", call.request_id)
+            return _refusal(Refused("InternalError"), call)
+
+    async def _carry_out(self, call: Call) -> Answer:
         version = call.headers.get("x-ms-version")
-        if version is not None and VERSION.fullmatch(version) is None:
+        if version is not None and not is_version(version):
             raise invalid_header("x-ms-version", version)
+        if call.method == "OPTIONS":
+            return await self._preflight(call)
         operation = match_operation(
             call.method, call.level, call.query.get("restype", ""), call.query.get("comp", "")
         )
         call.grant = await self._endpoint.authenticator.authenticate(call, operation)
+        if call.is_secondary and operation.method not in ("GET", "HEAD"):
+            raise Refused("InsufficientAccountPermissions", "Write operations are not allowed.")
         check_supported(call, operation)
         return await HANDLERS[operation.name](call, self._endpoint)
+
+    async def _preflight(self, call: Call) -> Answer:
+        """REST: Preflight Blob Request. Browsers send no credentials with it."""
+        if not self._endpoint.authenticator.has_account(call.account):
+            raise Refused("ResourceNotFound", "There is no such account here.")
+        rules = await self._endpoint.properties.rules(call.account)
+        return Answer(200, preflight_headers(rules, call.headers))
+
+    async def _add_cors(self, call: Call, answer: Answer) -> None:
+        """Tell a browser which of its pages may see the answer."""
+        if self._endpoint.authenticator.has_account(call.account):
+            rules = await self._endpoint.properties.rules(call.account)
+            origin = call.headers["origin"]
+            given = (*answer.headers, "x-ms-request-id", "x-ms-version", "Content-Length", "Date")
+            answer.headers |= answer_headers(rules, origin, call.method, given)
+
+
+def is_version(text: str) -> bool:
+    """Whether it is a date; versions newer than this program count as the newest it knows."""
+    return VERSION.fullmatch(text) is not None
 
 
 class RawName(bytes):
@@ -150,7 +206,11 @@ def _raw_name(name: str) -> bytes:
     return RawName(encoded) if name.startswith(METADATA_PREFIX) else encoded
 
 
-def _refusal(refused: Refused, request_id: str, now_us: int) -> Answer:
+def _refusal(refused: Refused, call: Call) -> Answer:
+    return _refusal_of(refused, call.request_id, call.now_us)
+
+
+def _refusal_of(refused: Refused, request_id: str, now_us: int) -> Answer:
     headers = {"x-ms-error-code": refused.code, **refused.headers}
     if refused.status == 304:
         return Answer(304, headers)

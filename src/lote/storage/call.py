@@ -10,12 +10,14 @@ from collections.abc import (
     Mapping,
     MutableMapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
-from lote.storage.errors import Refused, invalid_query
+from lote.storage.addresses import Addresses
+from lote.storage.errors import Refused
 from lote.storage.operations import Level
+from lote.tokens.verify import Identity
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,11 +28,13 @@ METADATA_PREFIX = "x-ms-meta-"
 class Grant(NamedTuple):
     """What a request's credentials allow: letters of a SAS, or everything (None).
 
-    ``overrides`` are answer headers that a SAS sets (rscc, rscd …).
+    ``overrides`` are answer headers that a SAS sets (rscc, rscd …); ``identity`` is the bearer
+    token's, if there was one.
     """
 
     letters: frozenset[str] | None
     overrides: Mapping[str, str]
+    identity: Identity | None = None
 
     def allows(self, letters: str) -> bool:
         """Whether one of the letters is granted."""
@@ -48,14 +52,18 @@ class ClientGone(Exception):
 class Call:
     """A request. Header and query names are in lower case, values as sent (decoded).
 
-    ``metadata`` keeps the case of its names. ``blob`` is the name as UTF-8 bytes.
+    ``metadata`` keeps the case of its names. ``blob`` is the name as UTF-8 bytes. ``root`` is the
+    part of the path that names the account, "" if the host does; ``is_secondary``: it was named as
+    its copy in the second region, which can only be read.
     """
 
     method: str
     scheme: str
     client_host: str
     raw_path: str
+    root: str
     account: str
+    is_secondary: bool
     container: str
     blob: bytes
     query: dict[str, str]
@@ -76,7 +84,7 @@ class Call:
     @property
     def endpoint(self) -> str:
         """The account's URL as the client sees it, with a slash at the end."""
-        return f"{self.scheme}://{self.headers.get('host', '')}/{self.account}/"
+        return f"{self.scheme}://{self.headers.get('host', '')}{self.root}/"
 
     def content_length(self) -> int:
         """The body's length in bytes. Refuses: MissingContentLengthHeader."""
@@ -118,25 +126,27 @@ class Answer:
     length: int | None = None
 
 
-def parse_call(scope: Scope, receive: Receive, now_us: int, request_id: str) -> Call:
+def parse_call(
+    scope: Scope, receive: Receive, now_us: int, request_id: str, addresses: Addresses
+) -> Call:
     """Take an ASGI request apart. Refuses: InvalidUri for a path that is not UTF-8."""
     raw_path = scope["raw_path"].decode("latin-1")
     headers, metadata = _split_headers(scope["headers"])
-    account, _, rest = raw_path.lstrip("/").partition("/")
-    container, _, blob = rest.partition("/")
+    address = addresses.parse(headers.get("host", ""), raw_path)
+    container, _, blob = address.rest.partition("/")
     query = parse_query(scope["query_string"].decode("latin-1"))
     if container and not blob and query.get("restype", "") not in ("container", "account"):
         container, blob = "$root", container  # a blob of the root container is named without it
-    blob_name = unquote_to_bytes(blob)
-    if not _is_utf8(blob_name):
-        raise Refused("InvalidUri")
+    blob_name = parse_blob_name(blob)
     client = scope.get("client") or ("", 0)
     return Call(
         method=scope["method"],
         scheme=scope["scheme"],
         client_host=client[0],
         raw_path=raw_path,
-        account=unquote(account),
+        root=address.root,
+        account=address.account,
+        is_secondary=address.is_secondary,
         container=unquote(container),
         blob=blob_name,
         query=query,
@@ -146,6 +156,42 @@ def parse_call(scope: Scope, receive: Receive, now_us: int, request_id: str) -> 
         now_us=now_us,
         request_id=request_id,
     )
+
+
+def part_call(
+    outer: Call,
+    method: str,
+    raw_path: str,
+    raw_query: str,
+    headers: dict[str, str],
+    request_id: str,
+) -> Call:
+    """A request that came within another's body. Its path may leave out the account.
+
+    Refuses: InvalidUri for a path that is not UTF-8.
+    """
+    path = raw_path
+    if outer.root and (path + "/").startswith(f"{outer.root}/"):
+        path = path[len(outer.root) :]
+    container, _, blob = path.lstrip("/").partition("/")
+    blob_name = parse_blob_name(blob)
+    return replace(
+        outer,
+        method=method,
+        raw_path=raw_path,
+        container=unquote(container),
+        blob=blob_name,
+        query=parse_query(raw_query),
+        headers={"host": outer.headers.get("host", ""), **headers},
+        metadata={},
+        receive=_receive_nothing,
+        request_id=request_id,
+        grant=EVERYTHING,
+    )
+
+
+async def _receive_nothing() -> MutableMapping[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _split_headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[str, str]]:
@@ -160,14 +206,21 @@ def _split_headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], di
     return headers, metadata
 
 
+def parse_blob_name(raw: str) -> bytes:
+    """A blob's name as UTF-8, from the end of a path. The service knows no backslash: it counts
+    as a slash. Refuses: InvalidUri for what is not UTF-8."""
+    name = unquote_to_bytes(raw).replace(b"\\", b"/")
+    if not _is_utf8(name):
+        raise Refused("InvalidUri")
+    return name
+
+
 def parse_query(text: str) -> dict[str, str]:
     """Query parameters, names in lower case, values decoded (``+`` is a plus)."""
     query: dict[str, str] = {}
     for pair in text.split("&") if text else ():
         raw_name, _, raw_value = pair.partition("=")
         name, value = unquote(raw_name).lower(), unquote(raw_value)
-        if name == "sig" and name in query:
-            raise invalid_query(name, "")
         query[name] = f"{query[name]},{value}" if name in query else value
     return query
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from lote.storage.addresses import Addresses
 from lote.storage.authentication import Authenticator
-from lote.storage.container import Policy, find_container
+from lote.storage.call import Answer, Call
+from lote.storage.container import Container, find_container
 from lote.storage.depot import Depot
+from lote.storage.errors import Refused
 from lote.storage.outgoing import Sender
+from lote.storage.properties import AccountProperties
 
 MIB = 1024 * 1024
 
@@ -21,15 +25,19 @@ class Limits(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """The parts of the running endpoint."""
+    """The parts of the running endpoint. ``answer`` authorises and carries out a request, and
+    answers its refusals too; ``refuse`` is the answer that a refusal is."""
 
     depot: Depot
     sender: Sender
     authenticator: Authenticator
     limits: Limits
+    properties: AccountProperties
+    addresses: Addresses
+    answer: Callable[[Call], Awaitable[Answer]]
+    refuse: Callable[[Refused, Call], Answer]
 
 
-async def find_policies(depot: Depot, account: str, container: str) -> Sequence[Policy]:
-    """The stored access policies of a container; none if there is no such container."""
-    found = await depot.read(lambda connection: find_container(connection, account, container))
-    return found.policies if found is not None else ()
+async def read_container(depot: Depot, account: str, name: str) -> Container | None:
+    """A container as it was last committed; None if there is none of this name."""
+    return await depot.read(lambda connection: find_container(connection, account, name))

@@ -43,6 +43,9 @@ ERRORS: dict[str, ErrorRow] = {
         409, "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."
     ),
     "BlockListTooLong": ErrorRow(400, "The block list may not contain more than 50,000 blocks."),
+    "CorsPreflightFailure": ErrorRow(
+        403, "CORS not enabled or no matching rule found for this request."
+    ),
     "CannotVerifyCopySource": ErrorRow(404, "The copy source cannot be read from here."),
     "ConditionNotMet": ErrorRow(
         412, "The condition specified using HTTP conditional header(s) is not met."
@@ -58,6 +61,11 @@ ERRORS: dict[str, ErrorRow] = {
         403, "The account being accessed does not have sufficient permissions for this operation."
     ),
     "InternalError": ErrorRow(500, "The server encountered an internal error."),
+    "InvalidAuthenticationInfo": ErrorRow(
+        401,
+        "Server failed to authenticate the request. Please refer to the information in the "
+        "www-authenticate header.",
+    ),
     "InvalidBlobOrBlock": ErrorRow(400, "The specified blob or block content is invalid."),
     "InvalidBlobType": ErrorRow(409, "The blob type is invalid for this operation."),
     "InvalidBlockId": ErrorRow(
@@ -156,6 +164,9 @@ ERRORS: dict[str, ErrorRow] = {
         "A query parameter specified in the request URI is outside the permissible range.",
     ),
     "PendingCopyOperation": ErrorRow(409, "There is currently a pending copy operation."),
+    "PublicAccessNotPermitted": ErrorRow(
+        409, "Public access is not permitted on this storage account."
+    ),
     "RequestBodyTooLarge": ErrorRow(
         413, "The request body is too large and exceeds the maximum permissible limit."
     ),
@@ -201,6 +212,11 @@ class Refused(Exception):
         self.message = message or row.message
         self.values = values or {}
         self.headers = headers or {}
+
+
+def failed(detail: str) -> Refused:
+    """AuthenticationFailed with a detail that gives nothing away."""
+    return Refused("AuthenticationFailed", values={"AuthenticationErrorDetail": detail})
 
 
 def invalid_header(name: str, value: str) -> Refused:

@@ -37,6 +37,7 @@ COPY_PROPERTIES = (
     ("copy_progress", "x-ms-copy-progress"),
     ("copy_completion_time", "x-ms-copy-completion-time"),
 )
+PUBLIC_ACCESS = "x-ms-blob-public-access"
 UNSUPPORTED = (
     "x-ms-encryption-key",
     "x-ms-encryption-scope",
@@ -133,12 +134,18 @@ def lease_headers(lease: Lease | None, now_us: int) -> dict[str, str]:
     return headers
 
 
+def public_headers(container: Container) -> dict[str, str]:
+    """How far a container is open, if it is."""
+    return {PUBLIC_ACCESS: container.public} if container.public else {}
+
+
 def container_headers(container: Container, now_us: int) -> dict[str, str]:
     """What describes a container."""
     return {
         **version_headers(container.etag, container.modified_us),
         **metadata_headers(container.metadata),
         **lease_headers(container.lease, now_us),
+        **public_headers(container),
         "x-ms-has-immutability-policy": "false",
         "x-ms-has-legal-hold": "false",
         "x-ms-default-encryption-scope": "$account-encryption-key",

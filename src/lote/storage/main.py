@@ -20,7 +20,7 @@ from lote.listener import (
     listen,
 )
 from lote.storage.app import StorageApp
-from lote.storage.authentication import AccountKeys
+from lote.storage.authentication import Access, AccountKeys
 from lote.storage.endpoint import Limits
 from lote.world import World
 
@@ -64,6 +64,7 @@ def serve_storage(
     tls: Tls | None = None,
     limits: Limits | None = None,
     bounds: Bounds | None = None,
+    access: Access | None = None,
     on_ready: Callable[[Ports], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Runs its own event loop; for the main thread.
@@ -75,27 +76,30 @@ def serve_storage(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
-            _serve(folder, host, port, accounts, world, tls, limits, bounds or Bounds(), on_ready)
+            _serve(
+                lambda: StorageApp(folder, accounts, world, limits, access),
+                (host, port),
+                tls,
+                bounds or Bounds(),
+                on_ready,
+            )
         )
 
 
 async def _serve(
-    folder: Path,
-    host: str,
-    port: int,
-    accounts: Mapping[str, AccountKeys],
-    world: World,
+    make_app: Callable[[], StorageApp],
+    address: tuple[str, int],
     tls: Tls | None,
-    limits: Limits | None,
     bounds: Bounds,
     on_ready: Callable[[Ports], None],
 ) -> None:
     bounds = fit_file_limit(bounds)
+    host, port = address
     listeners = [(listen(host, port), _config(None, bounds))]
     if tls is not None:
         listeners.append((listen(host, tls.port), _config(tls, bounds)))
     stop = asyncio.Event()
-    app = StorageApp(folder, accounts, world, limits)
+    app = make_app()
     try:
         servers = []
         for _, config in listeners:

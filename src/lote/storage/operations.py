@@ -50,11 +50,13 @@ def _blob(
 OPERATIONS: tuple[Operation, ...] = (
     Operation("list_containers", "GET", "service", "", "list", "l", "s", ""),
     _service("get_service_properties", "GET", "properties", "r"),
-    _service("set_service_properties", "PUT", "properties", "w", real=False),
-    _service("get_service_stats", "GET", "stats", "r", real=False),
-    _service("get_user_delegation_key", "POST", "userdelegationkey", "w", real=False),
+    _service("set_service_properties", "PUT", "properties", "w"),
+    _service("get_service_stats", "GET", "stats", "r"),
+    _service("get_user_delegation_key", "POST", "userdelegationkey", ""),
     Operation("find_blobs", "GET", "service", "", "blobs", "f", "s", ""),
-    Operation("batch_service", "POST", "service", "", "batch", "d", "s", "", real=False),
+    Operation("submit_batch", "POST", "service", "", "batch", "dwy", "o", ""),
+    # A client takes the account in the path of a URL for a container.
+    Operation("submit_batch", "POST", "service", "container", "batch", "dwy", "o", ""),
     Operation(
         "get_account_information", "GET", "service", "account", "properties", "rwdlacup", "sco"
     ),
@@ -74,7 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _container("restore_container", "PUT", "undelete", "w", real=False),
     _container("rename_container", "PUT", "rename", "w", real=False),
     _container("find_blobs_in_container", "GET", "blobs", "f", sas="c"),
-    _container("batch_container", "POST", "batch", "d", real=False),
+    Operation("submit_batch", "POST", "container", "container", "batch", "dwy", "o", "c"),
     _blob("put_blob", "PUT", "", "cw"),
     _blob("get_blob", "GET", "", "r", snapshots=True),
     _blob("get_blob_properties", "HEAD", "", "r", snapshots=True),

@@ -1,5 +1,5 @@
 """The texts that clients sign. Pure. Sources: REST "Authorize with Shared Key", "Create a service
-SAS", "Create an account SAS"."""
+SAS", "Create an account SAS", "Create a user delegation SAS"."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 SIGNED_HEADERS = (
     "content-encoding",
@@ -24,6 +25,9 @@ SIGNED_HEADERS = (
 SAS_VERSION_MIN = "2015-04-05"  # the first with IP addresses and protocol; older ones are refused
 SAS_WITH_RESOURCE = "2018-11-09"  # signs sr and the snapshot
 SAS_WITH_SCOPE = "2020-12-06"  # signs the encryption scope
+SAS_WITH_AGENTS = "2020-02-10"  # user delegation: authorized users and a correlation id
+SAS_WITH_USER = "2025-07-05"  # user delegation: the one user, and tenant, that may use it
+SAS_WITH_REQUEST = "2026-04-06"  # user delegation: headers and query parameters of the request
 EMPTY_LENGTH_SINCE = "2015-02-21"  # an empty body's length is signed as nothing since then
 OVERRIDES = ("rscc", "rscd", "rsce", "rscl", "rsct")
 
@@ -47,11 +51,12 @@ def shared_key_texts(
 ) -> list[str]:
     """The texts a shared-key signature may be of.
 
-    Two, when the service's own order of header names (hyphens do not count) differs from the
-    plain one: clients use either.
+    ``account`` is the name before a ``-secondary``; the path is the request's own, whichever way
+    the account was named. Two, when the service's own order of header names (hyphens do not count)
+    differs from the plain one: clients use either.
     """
     length = headers.get("content-length", "")
-    version = headers.get("x-ms-version", "")
+    version = headers.get("x-ms-version", EMPTY_LENGTH_SINCE)  # parts of a batch name none
     values = [headers.get(name, "") for name in SIGNED_HEADERS]
     if length == "0" and version >= EMPTY_LENGTH_SINCE:
         values[SIGNED_HEADERS.index("content-length")] = ""
@@ -77,17 +82,60 @@ def shared_key_lite_texts(
     return [f"{start}{text}/{account}{raw_path}{comp}" for text in _header_texts(headers)]
 
 
-def service_sas_text(sas: Mapping[str, str], account: str, container: str, blob: str) -> str:
-    """What a service SAS signs; ``blob`` is "" when the SAS is for a container."""
+class Signed(NamedTuple):
+    """What a service or user delegation SAS is for. ``blob`` is "" for a container, ``snapshot``
+    its time as the request spells it, "" for the blob itself."""
+
+    account: str
+    container: str
+    blob: str
+    snapshot: str = ""
+
+    def path(self) -> str:
+        """The canonical resource."""
+        return f"/blob/{self.account}/{self.container}" + (f"/{self.blob}" if self.blob else "")
+
+
+def service_sas_text(sas: Mapping[str, str], signed: Signed) -> str:
+    """What a service SAS signs."""
+    values = [*_values(sas, "sp", "st", "se"), signed.path()]
+    values += _values(sas, "si", "sip", "spr", "sv")
+    if sas.get("sv", "") >= SAS_WITH_RESOURCE:
+        values += [sas.get("sr", ""), signed.snapshot]
+    if sas.get("sv", "") >= SAS_WITH_SCOPE:
+        values += _values(sas, "ses")
+    return "\n".join([*values, *_values(sas, *OVERRIDES)])
+
+
+def delegation_sas_text(
+    sas: Mapping[str, str], signed: Signed, request: Mapping[str, str], query: Mapping[str, str]
+) -> str:
+    """What a user delegation SAS signs; ``request`` are the request's headers, in lower case, and
+    ``query`` its parameters, of which the signature may cover some."""
     version = sas.get("sv", "")
-    resource = f"/blob/{account}/{container}" + (f"/{blob}" if blob else "")
-    names = ["si", "sip", "spr", "sv"]
-    if version >= SAS_WITH_RESOURCE:
-        names += ["sr", "of a snapshot"]  # which would be its time, if there were snapshots
+    values = [*_values(sas, "sp", "st", "se"), signed.path()]
+    values += _values(sas, "skoid", "sktid", "skt", "ske", "sks", "skv")
+    if version >= SAS_WITH_AGENTS:
+        values += _values(sas, "saoid", "suoid", "scid")
+    if version >= SAS_WITH_USER:
+        values += _values(sas, "skdutid", "sduoid")
+    values += [*_values(sas, "sip", "spr", "sv", "sr"), signed.snapshot]
     if version >= SAS_WITH_SCOPE:
-        names += ["ses"]
-    before = [sas.get(name, "") for name in ("sp", "st", "se")]
-    return "\n".join([*before, resource, *(sas.get(name, "") for name in (*names, *OVERRIDES))])
+        values += _values(sas, "ses")
+    if version >= SAS_WITH_REQUEST:
+        values.append("".join(f"{line}\n" for line in _covered(sas, "srh", request)))
+        values.append("".join(f"\n{line}" for line in _covered(sas, "srq", query)))
+    return "\n".join([*values, *_values(sas, *OVERRIDES)])
+
+
+def _covered(sas: Mapping[str, str], name: str, sent: Mapping[str, str]) -> list[str]:
+    """``name:value`` of what a signature covers, in its order and spelling."""
+    names = sas[name].split(",") if sas.get(name) else []
+    return [f"{one}:{sent.get(one.lower(), '')}" for one in names]
+
+
+def _values(sas: Mapping[str, str], *names: str) -> list[str]:
+    return [sas.get(name, "") for name in names]
 
 
 def account_sas_text(sas: Mapping[str, str], account: str) -> str:

@@ -53,6 +53,11 @@ def iso_time(time_us: int) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}0Z"
 
 
+def second_time(time_us: int) -> str:
+    """In whole seconds, as signatures spell times: ``2025-01-01T00:00:00Z``."""
+    return f"{EPOCH + timedelta(seconds=time_us // 1_000_000):%Y-%m-%dT%H:%M:%S}Z"
+
+
 def parse_iso_time(text: str) -> int:
     """Microseconds, from a date with or without time, minutes, seconds, fraction, zone (UTC).
 

@@ -86,12 +86,15 @@ def test_access_policies_come_back(box):
 def test_there_is_no_anonymous_access(box):
     with pytest.raises(HttpResponseError) as refused:
         box.set_container_access_policy({}, public_access="blob")
-    assert refused.value.error_code == "UnsupportedHeader"
+    assert (refused.value.status_code, refused.value.error_code) == (
+        409,
+        "PublicAccessNotPermitted",
+    )
 
 
 def test_the_account_describes_itself(service, box):
     assert service.get_account_information()["account_kind"] == "StorageV2"
-    assert box.get_account_information()["sku_name"] == "Standard_LRS"
+    assert box.get_account_information()["sku_name"] == "Standard_RAGRS"
     properties = service.get_service_properties()
     assert properties["cors"] == []
     assert properties["static_website"].enabled is False

@@ -106,11 +106,14 @@ def test_every_error_has_a_body():
         assert root.findtext("Message")
 
 
+NO_SIGNATURES = {"get_user_delegation_key"}  # for bearer tokens alone
+
+
 def test_every_row_is_found_by_its_own_request():
     for row in OPERATIONS:
         if row.real:
             assert match_operation(row.method, row.level, row.restype, row.comp) is row
-            assert row.permits or row.name.endswith("_acl")
+            assert row.permits or row.name.endswith("_acl") or row.name in NO_SIGNATURES
         else:
             with pytest.raises(Refused) as refused:
                 match_operation(row.method, row.level, row.restype, row.comp)

@@ -7,8 +7,14 @@ from lote.storage.call import Answer, Call
 from lote.storage.conditions import parse_conditions
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
-from lote.storage.errors import Refused, unsupported_header
-from lote.storage.headers import container_headers, parse_metadata, version_headers
+from lote.storage.errors import Refused, invalid_header
+from lote.storage.headers import (
+    PUBLIC_ACCESS,
+    container_headers,
+    parse_metadata,
+    public_headers,
+    version_headers,
+)
 from lote.storage.lease import check_read
 from lote.storage.names import check_container_name
 from lote.storage.times import parse_iso_time
@@ -21,10 +27,10 @@ POLICY_ID_MAX = 64
 async def create_container(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Create Container."""
     check_container_name(call.container)
-    _refuse_public_access(call)
+    public = parse_public_access(call, endpoint)
     metadata = parse_metadata(call)
     made = await endpoint.depot.write(
-        lambda tx: container.add_container(tx, call.account, call.container, metadata)
+        lambda tx: container.add_container(tx, call.account, call.container, metadata, public)
     )
     return Answer(201, version_headers(made.etag, made.modified_us))
 
@@ -74,18 +80,25 @@ async def get_container_acl(call: Call, endpoint: Endpoint) -> Answer:
         for policy in found.policies
     )
     body = f"{DECLARATION}<SignedIdentifiers>{rows}</SignedIdentifiers>"
-    headers = version_headers(found.etag, found.modified_us) | {"Content-Type": "application/xml"}
+    headers = version_headers(found.etag, found.modified_us) | public_headers(found)
+    headers["Content-Type"] = "application/xml"
     return Answer(200, headers, body.encode())
 
 
 async def set_container_acl(call: Call, endpoint: Endpoint) -> Answer:
-    """REST: Set Container ACL. Stored access policies only: there is no anonymous access."""
-    _refuse_public_access(call)
+    """REST: Set Container ACL: public access and stored access policies, both anew."""
+    public = parse_public_access(call, endpoint)
     conditions, lease_id = parse_conditions(call.headers), call.headers.get("x-ms-lease-id")
     policies = parse_policies(await call.small_body(DOCUMENT_MAX_BYTES))
     changed = await endpoint.depot.write(
         lambda tx: container.change_container(
-            tx, call.account, call.container, conditions, policies=policies, lease_id=lease_id
+            tx,
+            call.account,
+            call.container,
+            conditions,
+            policies=policies,
+            public=public,
+            lease_id=lease_id,
         )
     )
     return Answer(200, version_headers(changed.etag, changed.modified_us))
@@ -123,6 +136,14 @@ async def _read(call: Call, endpoint: Endpoint) -> container.Container:
     return found
 
 
-def _refuse_public_access(call: Call) -> None:
-    if "x-ms-blob-public-access" in call.headers:
-        raise unsupported_header("x-ms-blob-public-access")
+def parse_public_access(call: Call, endpoint: Endpoint) -> str:
+    """The public access that a request asks for, "" if none.
+
+    Refuses: InvalidHeaderValue, PublicAccessNotPermitted where containers stay closed.
+    """
+    public = call.headers.get(PUBLIC_ACCESS, "")
+    if public not in ("", "blob", "container"):
+        raise invalid_header(PUBLIC_ACCESS, public)
+    if public and not endpoint.authenticator.allows_public:
+        raise Refused("PublicAccessNotPermitted")
+    return public
