@@ -25,6 +25,7 @@ NAMES = (
     "footprint",
     "scripted_nodes",
     "agent_spawn",
+    "autoscale",
     "storage",
     "peers",
 )
