@@ -7,9 +7,9 @@ from collections.abc import Callable
 from lote.autoscale.errors import Fault
 from lote.autoscale.values import TICKS_PER_US
 
-# Ours: elements of vectors an evaluation may touch, some tens of milliseconds and megabytes. A week
-# of samples of one variable is 20,160. Without a bound, x=round(x,x,x); repeated would double on.
-ELEMENTS_MAX = 1_000_000
+# Ours: elements of vectors that an evaluation may touch, some 0.3 s of work and 10 MB at most. A
+# week of one variable is 20,160. Without a bound, x=round(x,x,x); repeated would grow on and on.
+ELEMENTS_MAX = 500_000
 
 
 class Context:

@@ -78,13 +78,20 @@ def _logarithm(function: Callable[[float], float]) -> Callable[[float], float]:
     return of_any
 
 
-def _whole(function: Callable[[float], float]) -> Callable[[float], float]:
-    return lambda value: float(function(value)) if math.isfinite(value) else value
+def _up(value: float) -> float:
+    return float(math.ceil(value)) if math.isfinite(value) else value
+
+
+def _down(value: float) -> float:
+    return float(math.floor(value)) if math.isfinite(value) else value
 
 
 def _half_away(value: float) -> float:
-    below = math.floor(abs(value))
-    return math.copysign(below + (abs(value) - below >= 0.5), value)
+    if not math.isfinite(value):
+        return value
+    size = abs(value)
+    below = math.floor(size)
+    return math.copysign(below + 1 if size - below >= 0.5 else below, value)
 
 
 def _mean(values: Vector) -> float:
@@ -148,11 +155,11 @@ _ROWS = (
     Function("log", "list", 1, None, "double or doubleVec", "logarithm to base 10 of each",
              _of_each(_logarithm(math.log10))),
     Function("ceil", "list", 1, None, "double or doubleVec", "each rounded up",
-             _of_each(_whole(math.ceil))),
+             _of_each(_up)),
     Function("floor", "list", 1, None, "double or doubleVec", "each rounded down",
-             _of_each(_whole(math.floor))),
+             _of_each(_down)),
     Function("round", "list", 1, None, "double or doubleVec",
-             "each rounded, halves away from zero", _of_each(_whole(_half_away))),
+             "each rounded, halves away from zero", _of_each(_half_away)),
     Function("max", "list", 0, None, "double", "largest", _of_list(max)),
     Function("min", "list", 0, None, "double", "smallest", _of_list(min)),
     Function("norm", "list", 0, None, "double", "Euclidean norm",

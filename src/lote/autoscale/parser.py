@@ -34,7 +34,7 @@ from lote.autoscale.variables import CONSTANTS, find_variable
 
 CHARS_MAX = 8192  # REST: autoScaleFormula, 8 KB
 STATEMENTS_MAX = 100  # documented: a formula has up to 100 statements
-_NESTING_MAX = 32  # ours: parentheses, arguments and middles of conditionals within each other
+NESTING_MAX = 32  # ours: parentheses, arguments and middles of conditionals within each other
 
 _LEVELS = {
     "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, "<=": 4, ">": 4, ">=": 4,
@@ -95,7 +95,7 @@ class _Parser:
 
     def _expression(self) -> None:
         self._nesting += 1
-        if self._nesting > _NESTING_MAX:
+        if self._nesting > NESTING_MAX:
             raise self._refused("The formula is nested too deeply.", self._token)
         ends: list[int] = []
         self._operation(1)

@@ -9,9 +9,10 @@ import pytest
 from autoscale_pool import add_samples, evaluated
 
 from lote.autoscale.calendar import MEMBERS
+from lote.autoscale.context import ELEMENTS_MAX
 from lote.autoscale.functions import FUNCTIONS
 from lote.autoscale.metrics import METHODS
-from lote.autoscale.parser import parse
+from lote.autoscale.parser import CHARS_MAX, NESTING_MAX, STATEMENTS_MAX, parse
 from lote.autoscale.samples import SampleHistory
 from lote.autoscale.variables import ALIASES, INTERVALS, METRICS, OPTIONS, TARGETS
 
@@ -67,3 +68,9 @@ def test_the_page_has_no_function_or_variable_that_is_none():
 def test_what_the_page_writes_about_values_can_be_read():
     for text in re.findall(r"`(time\([^`]*|time\(\) \+ [^`]*)`", PAGE):
         assert parse(f"x = {text};").instructions
+
+
+def test_limits_are_those_of_the_code():
+    limits = PAGE.partition("### Limits")[2]
+    assert f"{CHARS_MAX} characters, {STATEMENTS_MAX} statements, {NESTING_MAX} levels" in limits
+    assert f"{ELEMENTS_MAX:,} elements of vectors" in limits

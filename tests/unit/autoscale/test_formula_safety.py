@@ -181,10 +181,10 @@ def test_vectors_cannot_fill_the_memory():
     assert str(ELEMENTS_MAX) in error.reason
     # The same in a list alone, by operators, and by samples.
     for text in [
-        "x = $ActiveTasks.GetSample(20160);" + f"y = len({','.join('x' * 60)});",
-        "x = $ActiveTasks.GetSample(20160);" + "x = x" + " + x" * 60,
-        "x = 0" + " + len($ActiveTasks.GetSample(20160))" * 60,
-        "x = $ActiveTasks.GetSample(20160); y = 0" + " + percentile(x, 50)" * 60,
+        "x = $ActiveTasks.GetSample(20160);" + f"y = len({','.join('x' * 30)});",
+        "x = $ActiveTasks.GetSample(20160);" + "x = x" + " + x" * 30,
+        "x = 0" + " + len($ActiveTasks.GetSample(20160))" * 20,
+        "x = $ActiveTasks.GetSample(20160); y = 0" + " + percentile(x, 50)" * 30,
     ]:
         error = evaluated(text, history).error
         assert error is not None
