@@ -10,10 +10,13 @@ import msgspec
 import typer
 
 from lote.cli.app import Data, Format, Output, app, fail, notify
+from lote.cli.storage.commands import storage
 from lote.settings import Settings, settings_from
 
 FOLDER_REFUSED = 3
 """Exit code for a data folder on which no server may run: trying again does not help."""
+
+app.add_typer(storage, name="storage")
 
 
 def port_option(flag: str, text: str) -> typer.models.OptionInfo:

@@ -29,9 +29,9 @@ class StorageAccount(NamedTuple):
         Refuses (``ValueError``, which never repeats the string): one without name or key, as
         without a key no signed URLs can be made for tasks.
         """
-        fields = _fields(connection_string)
+        fields = connection_fields(connection_string)
         if fields.get("usedevelopmentstorage", "").lower() == "true":
-            fields = _fields(DEVELOPMENT)
+            fields = connection_fields(DEVELOPMENT)
         name, key = fields.get("accountname"), fields.get("accountkey")
         if not name or not key:
             raise ValueError("a connection string needs AccountName and AccountKey")
@@ -72,7 +72,8 @@ class StorageAccount(NamedTuple):
         return f"{self.blob_url(container, blob)}?{sas}"
 
 
-def _fields(connection_string: str) -> dict[str, str]:
+def connection_fields(connection_string: str) -> dict[str, str]:
+    """The parts of a connection string; their names in lower case."""
     fields = {}
     for field in filter(None, connection_string.strip().split(";")):
         name, _, value = field.partition("=")

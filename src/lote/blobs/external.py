@@ -85,7 +85,7 @@ class SdkAccount:
         with self._failures(container):
             try:
                 self._client.create_container(container)
-            except _sdk_errors().ResourceExistsError:
+            except sdk_errors().ResourceExistsError:
                 return False
             return True
 
@@ -94,7 +94,7 @@ class SdkAccount:
         with self._failures(container):
             try:
                 self._client.delete_container(container)
-            except _sdk_errors().ResourceNotFoundError:
+            except sdk_errors().ResourceNotFoundError:
                 return
 
     def put(
@@ -135,18 +135,18 @@ class SdkAccount:
         with self._failures(container, blob):
             try:
                 self._client.get_blob_client(container, blob).delete_blob()
-            except _sdk_errors().ResourceNotFoundError:
+            except sdk_errors().ResourceNotFoundError:
                 return False
             return True
 
-    def _failures(self, container: str, blob: str = "") -> _Failures:
+    def _failures(self, container: str, blob: str = "") -> SdkFailures:
         account = self._account
-        return _Failures(
+        return SdkFailures(
             account.blob_url(container, blob) if blob else account.container_url(container)
         )
 
 
-class _Failures:
+class SdkFailures:
     """Turns the SDK's exceptions into ``BlobError``."""
 
     def __init__(self, url: str) -> None:
@@ -156,10 +156,11 @@ class _Failures:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if error is None or not isinstance(error, _sdk_errors().AzureError):
+        if error is None or not isinstance(error, sdk_errors().AzureError):
             return
         status = getattr(error, "status_code", None)
         code = getattr(error, "error_code", None)
+        code = getattr(code, "value", code)  # one of the SDK's names, or the service's own text
         reason = str(getattr(error, "reason", None) or type(error).__name__)
         if status is not None:
             raise refused_by_server(self._url, status, str(code) if code else None, reason)
@@ -167,7 +168,7 @@ class _Failures:
         raise BlobError("timed_out" if timed_out else "misc", self._url, reason)
 
 
-def _sdk_errors() -> Any:  # noqa: ANN401 - a module, loaded late
+def sdk_errors() -> Any:  # noqa: ANN401 - a module, loaded late
     from azure.core import exceptions
 
     return exceptions

@@ -31,6 +31,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ListFormat(StrEnum):
+    """How a list that may be long is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    TSV = "tsv"
+
+
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data folder of the service.")
 ]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 
 import lote
+from lote.cli.interrupts import signals_interrupt
 from lote.cli.ready import exports
 from lote.cli.service import ServiceFailed, temporary_service
 
@@ -64,7 +62,7 @@ def run_transcode(
         path = os.pathsep.join(
             filter(None, [str(examples_folder()), environment.get("PYTHONPATH")])
         )
-        with _signals_interrupt(), temporary_service(folder) as ready:
+        with signals_interrupt(), temporary_service(folder) as ready:
             variables = {**environment, **exports(ready), "PYTHONPATH": path}
             if not live:
                 words.append("--no-progress")
@@ -82,18 +80,3 @@ def run_transcode(
     elif keep is None:
         shutil.rmtree(folder, ignore_errors=True)
     return code
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the block as Ctrl-C does: no service is left behind."""
-    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -7,7 +7,9 @@ it strikes inside a destructor. So the signals are held back and taken at the pa
 from __future__ import annotations
 
 import signal
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -40,3 +42,18 @@ class Interrupts:
         came = signal.sigtimedwait(SIGNALS, seconds)
         if came is not None:
             raise Interrupted(came.si_signo)
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does: by ``KeyboardInterrupt``."""
+    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

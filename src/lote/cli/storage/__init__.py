@@ -1,0 +1,1 @@
+"""`lote storage`: look into storage accounts, copy, delete, sign, for people and scripts."""
