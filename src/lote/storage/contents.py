@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import mmap
 import os
 import threading
@@ -21,6 +22,7 @@ INLINE_MAX_BYTES = 64 * 1024  # in SQLite 0.43 ms, as a file 0.42 ms and a row o
 ALIGNMENT_BYTES = 4096  # of direct I/O: a multiple of every disk's block
 BUFFER_BYTES = 1024 * 1024
 FOLDERS = [f"{number:02x}" for number in range(256)]
+log = logging.getLogger(__name__)
 
 
 class Contents:
@@ -51,12 +53,15 @@ class Contents:
         return ContentFile(name, self.path(name), with_md5=with_md5)
 
     def unlink(self, names: Sequence[str]) -> None:
-        """Remove files that no row names; what is gone already is as good."""
+        """Remove files that no row names; what is gone already is as good, and what cannot be
+        removed is left to the sweep of the next start: the rows are gone, so nothing has failed."""
         for name in names:
             try:
                 os.unlink(self.path(name))
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                log.error("a content file could not be removed: %s", error)
 
     def sweep(self, is_known: Callable[[Sequence[str]], set[str]]) -> int:
         """Remove what a crash left: files of earlier starts that no row names. Gives how many."""

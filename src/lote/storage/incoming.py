@@ -15,6 +15,7 @@ from lote.storage.call import Call
 from lote.storage.contents import BUFFER_BYTES, INLINE_MAX_BYTES, ContentFile
 from lote.storage.depot import Depot
 from lote.storage.errors import Refused, invalid_header, unsupported_header
+from lote.storage.writer import UnsureCommit
 
 MD5_BYTES = 16
 
@@ -54,9 +55,11 @@ async def received_body(
         file, md5_found = await _receive_file(call, depot, size, wanted_md5, with_md5=with_md5)
     try:
         yield Received(NewContent(size, file.name, None), text_of(md5_found))
+    except UnsureCommit:
+        raise
     except Exception:
-        # Not for a cancelled request: its change may still be committed. Should it not be, the
-        # sweep of the next start removes the file.
+        # Not for a cancelled request or an unsure commit: the row may be there, or come true.
+        # Should it not, the sweep of the next start removes the file.
         await depot.run(file.discard)
         raise
 

@@ -131,6 +131,9 @@ class Writer:
         except sqlite3.Error as error:  # most likely a full disk: tidied at the next occasion
             log.error("tidying failed: %s", error)
             return
+        except Exception:  # our bug, which must not end this thread: changes wait for it
+            log.exception("tidying failed")
+            return
         self._after(tx)
         self._has_chores = more
 
@@ -143,6 +146,11 @@ class Writer:
         loop = outcomes[0].waiting.loop
         if not loop.is_closed():
             loop.call_soon_threadsafe(_resolve, outcomes)
+
+
+class UnsureCommit(sqlite3.OperationalError):
+    """A commit failed, perhaps with its end in the log already: should the process die before the
+    next commit, the next start may take it for done. So what it names must not be removed."""
 
 
 class Transaction:
@@ -160,10 +168,18 @@ class Transaction:
         try:
             if kind is None:
                 self._tx.finish()
-                self._connection.execute("COMMIT")
+                self._commit()
         finally:
             if self._connection.in_transaction:  # SQLite itself may have rolled back
                 self._connection.execute("ROLLBACK")
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if "full" in str(error):  # the log has no end of this transaction
+                raise
+            raise UnsureCommit(str(error)) from error
 
 
 def _attempt(tx: Tx, waiting: Waiting) -> Outcome:

@@ -61,6 +61,57 @@ def test_a_failed_commit_takes_its_file_away(rig, tmp_path, monkeypatch):
     assert files_below(tmp_path) == []
 
 
+class FailingCommits:
+    """A connection whose commits fail, after they may have reached the log."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, *values):
+        if sql == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(sql, *values)
+
+
+def test_a_commit_that_may_have_happened_keeps_its_file(tmp_path):
+    with running(tmp_path) as rig:
+        rig.make_box()
+        writer = rig.app._depot.writer
+        real = writer._connection
+        writer._connection = FailingCommits(real)
+        assert rig.put("x", LARGE).status == 500
+        assert len(files_below(tmp_path)) == 1
+        writer._connection = real
+        assert rig.get("x").status == 404
+        assert rig.put("x", LARGE).status == 201
+    with running(tmp_path) as rig:
+        rig.app._depot._sweeper.join()
+        assert len(files_below(tmp_path)) == 1
+        assert rig.get("x").body == LARGE
+
+
+def test_a_file_that_cannot_be_removed_harms_nobody(tmp_path, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with running(tmp_path) as rig:
+        rig.make_box()
+        assert rig.put("x", LARGE).status == 201
+        with monkeypatch.context() as patch:
+            patch.setattr(contents.os, "unlink", broken)
+            assert rig.put("x", LARGE[::-1]).status == 201
+            assert rig.get("x").body == LARGE[::-1]
+        assert len(files_below(tmp_path)) == 2
+        assert rig.put("y", LARGE).status == 201
+    with running(tmp_path) as rig:
+        rig.app._depot._sweeper.join()
+        assert len(files_below(tmp_path)) == 2
+        assert rig.get("x").body == LARGE[::-1]
+
+
 @pytest.mark.parametrize("refuses", ["open", "write"])
 def test_file_systems_without_direct_io(rig, monkeypatch, refuses):
     real_open, real_write = os.open, os.write
