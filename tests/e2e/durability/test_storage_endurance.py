@@ -20,8 +20,8 @@ from power import FORGETFUL, Mains, build_library
 from upkeep.small_disks import clear, fill, image_disk, needs_mounts, small_disk
 
 KILLS = 10 * LENGTH
-CUTS = 4 * LENGTH
-FULL_DISKS = 4 * LENGTH
+CUTS = 2 * LENGTH
+FULL_DISKS = 2 * LENGTH
 BETWEEN = (5, 60)  # acknowledged changes from one blow to the next
 
 
