@@ -35,6 +35,7 @@ from lote.server.handlers import account as account_handlers
 from lote.server.handlers import certificates as certificate_handlers
 from lote.server.handlers import file as file_handlers
 from lote.server.handlers import job as job_handlers
+from lote.server.handlers import job_schedule as job_schedule_handlers
 from lote.server.handlers import node as node_handlers
 from lote.server.handlers import node_access as node_access_handlers
 from lote.server.handlers import pool as pool_handlers
@@ -68,6 +69,7 @@ _MODULES: tuple[ModuleType, ...] = (
     certificate_handlers,
     file_handlers,
     job_handlers,
+    job_schedule_handlers,
     node_access_handlers,
     node_handlers,
     pool_handlers,
@@ -81,7 +83,7 @@ def find_handler(name: str) -> tuple[Callable[..., Any], str] | None:
     thread, ``db`` on a read-only connection, ``files`` on the event loop."""
     for module in _MODULES:
         function = getattr(module, name, None)
-        if function is not None:
+        if function is not None and function.__module__ == module.__name__:
             return function, next(iter(inspect.signature(function).parameters))
     return None
 

@@ -177,6 +177,8 @@ def forget_job(tx: Tx, job: JobState) -> None:
     memory.view.drop_job(job.key)
     memory.jobs.pop(job.key, None)
     memory.touched_jobs.discard(job.key)
+    if job.schedule_key is not None:
+        memory.touched_schedules.add(job.schedule_key)
 
 
 def _delete_some(tx: Tx, job: JobState) -> None:

@@ -16,6 +16,7 @@ from lote.store import jobs as job_rows
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
+from lote.store.job_schedules import list_living_schedules
 from lote.store.records import RUNNING, JobCount, JobRecord, PoolRecord
 from lote.wire.formats import parse_duration
 
@@ -39,6 +40,7 @@ def load_memory(tx: Tx) -> None:
         memory.view.push_ready(job.key, [], more=job.counts.active > 0)
     for row in task_rows.list_placed_tasks(tx.db):
         _load_placed(tx, row)
+    memory.touched_schedules.update(one.key for one in list_living_schedules(tx.db))
     memory.touched_pools.update(memory.pools)
     memory.touched_jobs.update(memory.jobs)
     memory.dirty_nodes.update(memory.nodes)
@@ -105,6 +107,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         counts=JobCount(),
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
+        schedule_key=record.schedule_key,
     )
     memory.jobs[job.key] = job
     memory.view.add_job(

@@ -95,6 +95,8 @@ class JobState(msgspec.Struct):
     """When its maxWallClockTime is over."""
     placed: int = 0
     """Runs of it in nodes' hands, those being killed included."""
+    schedule_key: int | None = None
+    """The schedule that made it."""
 
 
 class PoolState(msgspec.Struct):
@@ -155,6 +157,8 @@ class Memory:
         self.touched_jobs: set[int] = set()
         self.next_jobs: set[int] = set()
         """Jobs to be touched in the next transaction."""
+        self.touched_schedules: set[int] = set()
+        self.next_schedules: set[int] = set()
         self.finished: list[tuple[int, int, int | None, Failure | None]] = []
         """(task key, job key, exit code, failure) of ends whose effects are still to follow."""
         self.timers: list[tuple[int, str, int]] = []

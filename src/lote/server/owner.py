@@ -127,7 +127,7 @@ class Owner:
         """Run whatever waits, in the calling thread: for an owner whose thread was not started
         (rehearsals on a stepped clock, tests)."""
         asks, self._postponed = self._postponed, []
-        while asks or self._has_waiting() or self.memory.touched_jobs:
+        while asks or self._has_waiting() or self._is_touched():
             self._take_waiting(asks)
             self._turn(asks)
             asks = []
@@ -190,6 +190,9 @@ class Owner:
         if waiting.qsize() > self._settings.owner_queue_max:
             raise Refused("ServerBusy", headers={"Retry-After": "1"})
 
+    def _is_touched(self) -> bool:
+        return bool(self.memory.touched_jobs or self.memory.touched_schedules)
+
     def _has_waiting(self) -> bool:
         return not (self._queue.empty() and self._bulk.empty())
 
@@ -228,7 +231,7 @@ class Owner:
         memory = self.memory
         if self._stopping:
             return 0.0  # the word to look may have been taken with the group before
-        if memory.touched_jobs or not self._bulk.empty():
+        if self._is_touched() or not self._bulk.empty():
             return 0.0
         idle_s = CHECK_S
         due = first_due(memory)

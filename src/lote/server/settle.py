@@ -8,6 +8,7 @@ from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
+from lote.server.schedules import settle_schedule
 
 ROUNDS_MAX = 1000  # a chain of ends that goes on beyond this is our bug
 
@@ -24,12 +25,17 @@ def settle(tx: Tx) -> None:
         if memory.dirty_pools:
             place_ready_tasks(tx)
         if not (
-            memory.finished or memory.touched_jobs or memory.dirty_nodes or memory.touched_pools
+            memory.finished
+            or memory.touched_jobs
+            or memory.touched_schedules
+            or memory.dirty_nodes
+            or memory.touched_pools
         ):
             break
     else:
         raise RuntimeError("the state does not settle")
     memory.touched_jobs, memory.next_jobs = memory.next_jobs, set()
+    memory.touched_schedules, memory.next_schedules = memory.next_schedules, set()
 
 
 def _settle_touched(tx: Tx) -> None:
@@ -38,6 +44,8 @@ def _settle_touched(tx: Tx) -> None:
         job = memory.jobs.get(memory.touched_jobs.pop())
         if job is not None:
             settle_job(tx, job)
+    while memory.touched_schedules:
+        settle_schedule(tx, memory.touched_schedules.pop())
     while memory.dirty_nodes:
         node = memory.nodes.get(memory.dirty_nodes.pop())
         if node is not None:
@@ -53,6 +61,8 @@ def take_alarms(tx: Tx, due: list[tuple[str, int]], graces: list[int]) -> None:
     for kind, key in due:
         if kind == "pool":
             tx.memory.touched_pools.add(key)
+        elif kind == "schedule":
+            tx.memory.touched_schedules.add(key)
         elif kind == "job":
             _end_overdue_job(tx, tx.memory, key)
     for node_key in graces:

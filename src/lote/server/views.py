@@ -16,6 +16,7 @@ from lote.server.spec_views import (
     shown_spec,
     view_job_settings,
     view_pool_settings,
+    view_schedule,
     view_start_task,
     view_task_constraints,
 )
@@ -23,12 +24,14 @@ from lote.store.records import (
     STATE_OF_PHASE,
     JobCount,
     JobRecord,
+    JobScheduleRecord,
     NodeRecord,
     PoolRecord,
     TaskRecord,
 )
 from lote.wire.formats import etag_of, format_duration, format_timestamp
 from lote.wire.job import JobCreate
+from lote.wire.job_schedule import JobScheduleCreate
 from lote.wire.task import TaskCreate
 
 Shown = dict[str, Any]
@@ -147,6 +150,35 @@ def view_job(record: JobRecord, base_url: str) -> Shown:
     if record.terminate_reason and record.state in ("completed", "terminating"):
         execution["terminateReason"] = record.terminate_reason
     shown["executionInfo"] = execution
+    return shown
+
+
+def view_job_schedule(record: JobScheduleRecord, next_us: int | None, base_url: str) -> Shown:
+    """A job schedule as the service shows it. ``next_us``: when its next job is due."""
+    spec = shown_spec(record.spec, JobScheduleCreate)
+    shown: Shown = {"id": record.id}
+    if "displayName" in spec:
+        shown["displayName"] = spec["displayName"]
+    url = f"{base_url}/jobschedules/{record.id}"
+    shown |= _entity(url, record.modified_us, record.created_us)
+    shown["state"] = record.state
+    shown["stateTransitionTime"] = format_timestamp(record.state_us)
+    if record.previous_state and record.previous_us is not None:
+        shown["previousState"] = record.previous_state
+        shown["previousStateTransitionTime"] = format_timestamp(record.previous_us)
+    shown["schedule"] = view_schedule(spec.get("schedule", {}))
+    shown["jobSpecification"] = view_job_settings(spec["jobSpecification"])
+    execution: Shown = {}
+    if next_us is not None:
+        execution["nextRunTime"] = format_timestamp(next_us)
+    if record.recent_job_id is not None:
+        job_url = f"{base_url}/jobs/{record.recent_job_id}"
+        execution["recentJob"] = {"id": record.recent_job_id, "url": job_url}
+    if record.end_us is not None:
+        execution["endTime"] = format_timestamp(record.end_us)
+    shown["executionInfo"] = execution
+    if spec.get("metadata"):
+        shown["metadata"] = spec["metadata"]
     return shown
 
 

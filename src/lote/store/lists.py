@@ -71,9 +71,11 @@ def list_pools(db: Connection, page: Page) -> list[PoolRecord]:
     return [PoolRecord(*row) for row in db.execute(text, [*values, page.limit + 1])]
 
 
-def list_jobs(db: Connection, page: Page) -> list[JobRecord]:
-    """One page of jobs, and one more if there is a next page."""
+def list_jobs(db: Connection, page: Page, schedule_key: int | None = None) -> list[JobRecord]:
+    """One page of jobs, or of a schedule's jobs, and one more if there is a next page."""
     condition, values = _conditions(page, _JOB_COLUMNS, "id")
+    if schedule_key is not None:
+        condition, values = f"schedule_key = ? AND {condition}", [schedule_key, *values]
     text = f"SELECT {columns(JobRecord)} FROM job WHERE {condition} ORDER BY id LIMIT ?"
     return [JobRecord(*row) for row in db.execute(text, [*values, page.limit + 1])]
 

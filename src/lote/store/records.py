@@ -120,8 +120,8 @@ class JobCount(msgspec.Struct, gc=False):
 
 
 class JobScheduleRecord(msgspec.Struct, gc=False):
-    """A row of ``job_schedule``. ``jobs_made`` numbers its jobs; ``next_us`` is when the next one
-    is due."""
+    """A row of ``job_schedule``. ``jobs_made`` numbers its jobs; occurrences due up to
+    ``served_us`` are over: their job was made, or its time was missed."""
 
     key: int
     id: str
@@ -131,7 +131,7 @@ class JobScheduleRecord(msgspec.Struct, gc=False):
     previous_us: int | None
     created_us: int
     modified_us: int
-    next_us: int | None
+    served_us: int | None
     end_us: int | None
     jobs_made: int
     recent_job_id: str | None

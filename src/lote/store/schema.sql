@@ -178,7 +178,7 @@ CREATE TABLE job_schedule (
   previous_us INTEGER,
   created_us INTEGER NOT NULL,
   modified_us INTEGER NOT NULL,
-  next_us INTEGER,
+  served_us INTEGER,
   end_us INTEGER,
   jobs_made INTEGER NOT NULL DEFAULT 0,
   recent_job_id TEXT,

@@ -154,8 +154,6 @@ def test_what_is_not_carried_out_yet(raw, operation):
 
 def test_not_implemented_with_the_sdk(batch):
     calls = [
-        lambda: batch.get_job_schedule("s"),
-        lambda: list(batch.list_job_schedules()),
         lambda: batch.disable_pool_auto_scale("p"),
     ]
     for call in calls:

@@ -11,12 +11,14 @@ from lote.server import job_ends
 from lote.server.conditions import check_write
 from lote.server.load import load_job
 from lote.server.memory import JobState
+from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, answer_page, filter_of, page_of
 from lote.server.request import Answer, Request, json_answer
 from lote.server.views import view_counts, view_job
 from lote.store import jobs as rows
 from lote.store.database import Connection
+from lote.store.job_schedules import get_job_schedule
 from lote.store.lists import list_jobs as page_of_jobs
 from lote.store.records import JobRecord
 from lote.wire.check import check_job, check_job_replace, check_job_update
@@ -35,42 +37,18 @@ from lote.wire.spelling import spell
 
 TERMINATE_REASON = "UserTerminate"  # REST: Terminate Job
 
-# What this release does not carry out; better refused than recorded and forgotten.
-_NOT_YET = ("job_manager_task", "job_preparation_task", "job_release_task")
-
 
 def create_job(tx: Tx, request: Request) -> Answer:
     """Create a job. Its pool need not exist. Refuses: JobExists, JobBeingDeleted."""
     body: JobCreate = request.body
     check_job(body)
-    for name in _NOT_YET:
-        if getattr(body, name) is not None:
-            raise Refused("NotImplemented", f"This release does not carry out {name} yet.")
-    if body.pool_info.auto_pool_specification is not None:
-        raise Refused("NotImplemented", "This release does not make auto pools yet.")
+    check_carried_out(body)
     taken = rows.get_job(tx.db, body.id)
     if taken is not None:
         raise Refused("JobBeingDeleted" if taken.state == "deleting" else "JobExists")
-    record = JobRecord(
-        key=0,
-        id=body.id,
-        pool_id=body.pool_info.pool_id,
-        state=JOB.initial,
-        state_us=tx.now_us,
-        previous_state=None,
-        previous_us=None,
-        created_us=tx.now_us,
-        modified_us=tx.now_us,
-        start_us=tx.now_us,
-        end_us=None,
-        priority=body.priority or 0,
-        disable_option=None,
-        terminate_reason=None,
-        spec=msgspec.json.encode(body),
-    )
-    record.key = rows.add_job(tx.db, record)
-    load_job(tx, record)
-    tx.memory.touched_jobs.add(record.key)
+    if get_job_schedule(tx.db, body.id) is not None:
+        raise Refused("JobScheduleWithSameIdExists")
+    record = make_job(tx, body)
     return Answer(modified_us=tx.now_us, location=f"/jobs/{record.id}")
 
 
@@ -139,9 +117,9 @@ def delete_job(tx: Tx, request: Request) -> Answer:
     record = existing_job(tx.db, request.params["job_id"])
     _check_event(record, "delete")
     check_write(request, record.modified_us)
-    is_forced = _is_forced(request)
+    force = is_forced(request)
     job = tx.memory.jobs.get(record.key) or load_job(tx, record)
-    job_ends.begin_delete(tx, job, force=is_forced)
+    job_ends.begin_delete(tx, job, force=force)
     return Answer()
 
 
@@ -177,7 +155,7 @@ def terminate_job(tx: Tx, request: Request) -> Answer:
     check_write(request, record.modified_us)
     reason = (body.terminate_reason if body else None) or TERMINATE_REASON
     job = tx.memory.jobs[record.key]
-    job_ends.begin_terminate(tx, job, reason, force=_is_forced(request))
+    job_ends.begin_terminate(tx, job, reason, force=is_forced(request))
     return _touched(tx, record)
 
 
@@ -202,7 +180,8 @@ def _check_event(record: JobRecord, event: str) -> None:
         raise Refused(job_refusal(record.state, event))
 
 
-def _is_forced(request: Request) -> bool:
+def is_forced(request: Request) -> bool:
+    """The option ``force``. Refuses: InvalidQueryParameterValue."""
     text = request.query.get("force", "false").lower()
     if text not in ("true", "false"):
         raise invalid_query("force", text[:32], "The value must be true or false.")

@@ -1,0 +1,52 @@
+"""Making a job: for a client, or for a schedule."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lote.domain.job import JOB
+from lote.server.load import load_job
+from lote.server.owner import Tx
+from lote.store import jobs as rows
+from lote.store.records import JobRecord
+from lote.wire.errors import Refused
+from lote.wire.job import JobCreate
+from lote.wire.job_schedule import JobSpecification
+
+# What this release does not carry out; better refused than recorded and forgotten.
+_NOT_YET = ("job_manager_task", "job_preparation_task", "job_release_task")
+
+
+def check_carried_out(body: JobCreate | JobSpecification) -> None:
+    """Refuses: NotImplemented for what this release does not carry out."""
+    for name in _NOT_YET:
+        if getattr(body, name) is not None:
+            raise Refused("NotImplemented", f"This release does not carry out {name} yet.")
+    if body.pool_info.auto_pool_specification is not None:
+        raise Refused("NotImplemented", "This release does not make auto pools yet.")
+
+
+def make_job(tx: Tx, body: JobCreate, schedule_key: int | None = None) -> JobRecord:
+    """Record a job that was checked, and take it into memory."""
+    record = JobRecord(
+        key=0,
+        id=body.id,
+        pool_id=body.pool_info.pool_id,
+        state=JOB.initial,
+        state_us=tx.now_us,
+        previous_state=None,
+        previous_us=None,
+        created_us=tx.now_us,
+        modified_us=tx.now_us,
+        start_us=tx.now_us,
+        end_us=None,
+        priority=body.priority or 0,
+        disable_option=None,
+        terminate_reason=None,
+        spec=msgspec.json.encode(body),
+        schedule_key=schedule_key,
+    )
+    record.key = rows.add_job(tx.db, record)
+    load_job(tx, record)
+    tx.memory.touched_jobs.add(record.key)
+    return record
