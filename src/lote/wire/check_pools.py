@@ -1,18 +1,17 @@
-"""What a well-formed pool or node request must also obey: rules beyond types, state-free."""
+"""What a well-formed pool request must also obey: rules beyond types, state-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from lote.wire.check_certificates import check_certificate_references
+from lote.wire.check_machines import check_machine, check_upgrade_policy
 from lote.wire.check_network import check_mounts, check_network
+from lote.wire.check_nodes import RESIZE_TIMEOUT_MIN_S, check_user_name
 from lote.wire.errors import Refused, invalid_property, missing_property
 from lote.wire.formats import check_id
-from lote.wire.node import (
-    NodeRemove,
-    NodeUserCreate,
-    NodeUserReplace,
-    UploadBatchServiceLogs,
-)
 from lote.wire.pool import (
     AutoPoolSpecification,
     PoolCreate,
@@ -36,24 +35,19 @@ from lote.wire.rules import (
     check_metadata,
     check_packages,
     check_range,
-    check_registries,
     check_resource_files,
     check_text,
-    check_timestamp,
-    check_url,
     check_user_identity,
 )
-from lote.wire.vm import VirtualMachineConfiguration, VmImageReference
 
-RESIZE_TIMEOUT_MIN_S = 5 * 60  # REST: Resize Pool
 AUTOSCALE_INTERVAL_MIN_S = 5 * 60  # REST: Enable Auto Scale
 AUTOSCALE_INTERVAL_MAX_S = 168 * 3600  # REST: Enable Auto Scale
 FORMULA_CHARS_MAX = 8192  # REST: autoScaleFormula
 TASK_SLOTS_MAX = 256  # REST: taskSlotsPerNode
-NODES_REMOVED_MAX = 100  # REST: Remove Nodes
-USER_NAME_CHARS_MAX = 20  # REST: userAccounts, node users
 AUTO_POOL_PREFIX_CHARS_MAX = 20  # REST: autoPoolIdPrefix
-DATA_DISK_LUN_MAX = 63  # REST: dataDisks
+START_TASK_CHARS_MAX = 32_768  # REST: start task, with its resource files and variables
+_LICENSES = ("maya", "vray", "3dsmax", "arnold")  # REST: applicationLicenses, until 2024-02
+_OS_FAMILIES = ("2", "3", "4", "5", "6", "7")  # REST: cloudServiceConfiguration, until 2024-02
 
 
 def check_pool(pool: PoolCreate) -> None:
@@ -67,7 +61,7 @@ def check_pool_update(pool: PoolUpdate) -> None:
     if pool.vm_size is not None:
         check_text("vmSize", pool.vm_size)
     if pool.virtual_machine_configuration is not None:
-        _check_machine("virtualMachineConfiguration", pool.virtual_machine_configuration)
+        check_machine("virtualMachineConfiguration", pool.virtual_machine_configuration)
     _check_settings(pool, "")
 
 
@@ -77,6 +71,7 @@ def check_pool_replace(pool: PoolReplace) -> None:
     packages = pool.application_package_references
     check_packages("applicationPackageReferences", packages, APPLICATION_PACKAGES_MAX)
     check_metadata(pool.metadata)
+    check_certificate_references("certificateReferences", pool.certificate_references or ())
 
 
 def check_resize(resize: PoolResize) -> None:
@@ -84,17 +79,6 @@ def check_resize(resize: PoolResize) -> None:
     check_at_least("targetDedicatedNodes", resize.target_dedicated_nodes, 0)
     check_at_least("targetLowPriorityNodes", resize.target_low_priority_nodes, 0)
     check_duration("resizeTimeout", resize.resize_timeout, RESIZE_TIMEOUT_MIN_S)
-
-
-def check_removal(removal: NodeRemove) -> None:
-    """One to 100 nodes, a timeout of 5 minutes or more. Source: REST, Remove Nodes."""
-    count = len(removal.node_list)
-    if not 1 <= count <= NODES_REMOVED_MAX:
-        reason = f"A removal names 1 to {NODES_REMOVED_MAX} nodes."
-        raise invalid_property("nodeList", count, reason)
-    for index, node_id in enumerate(removal.node_list):
-        check_text(f"nodeList[{index}]", node_id)
-    check_duration("resizeTimeout", removal.resize_timeout, RESIZE_TIMEOUT_MIN_S)
 
 
 def check_enable_auto_scale(request: PoolEnableAutoScale) -> None:
@@ -113,7 +97,9 @@ def check_formula(formula: str, name: str = "autoScaleFormula") -> None:
     """Refuse an empty formula, and one of more than 8192 characters (AutoScaleFormulaTooLong)."""
     check_text(name, formula)
     if len(formula) > FORMULA_CHARS_MAX:
-        raise Refused("AutoScaleFormulaTooLong")
+        reason = f"A formula has at most {FORMULA_CHARS_MAX} characters; it has {len(formula)}."
+        values = [("PropertyName", name), ("Reason", reason)]
+        raise Refused("AutoScaleFormulaTooLong", values=values)
 
 
 def check_auto_pool(name: str, auto_pool: AutoPoolSpecification, *, in_schedule: bool) -> None:
@@ -132,32 +118,6 @@ def check_auto_pool(name: str, auto_pool: AutoPoolSpecification, *, in_schedule:
     _check_pool_parts(auto_pool.pool, name + ".pool.")
 
 
-def check_node_user(user: NodeUserCreate) -> None:
-    """Source: REST, Add User to Compute Node."""
-    check_user_name("name", user.name)
-    check_timestamp("expiryTime", user.expiry_time)
-
-
-def check_node_user_replace(user: NodeUserReplace) -> None:
-    """Source: REST, Update User of Compute Node."""
-    check_timestamp("expiryTime", user.expiry_time)
-
-
-def check_log_upload(upload: UploadBatchServiceLogs) -> None:
-    """Source: REST, Upload Batch Service Logs."""
-    check_url("containerUrl", upload.container_url)
-    check_timestamp("startTime", upload.start_time)
-    check_timestamp("endTime", upload.end_time)
-
-
-def check_user_name(name: str, value: str) -> None:
-    """Refuse an empty user name and one of more than 20 characters."""
-    check_text(name, value)
-    if len(value) > USER_NAME_CHARS_MAX:
-        reason = f"A user name has at most {USER_NAME_CHARS_MAX} characters."
-        raise invalid_property(name, value, reason)
-
-
 def _check_pool_parts(pool: PoolCreate | PoolSpecification, prefix: str) -> None:
     check_text(prefix + "vmSize", pool.vm_size)
     _check_scale(pool, prefix)
@@ -168,23 +128,42 @@ def _check_pool_parts(pool: PoolCreate | PoolSpecification, prefix: str) -> None
     ]
     check_exactly_one(prefix, given)
     if machine is not None:
-        _check_machine(prefix + "virtualMachineConfiguration", machine)
+        check_machine(prefix + "virtualMachineConfiguration", machine)
+    cloud_service = pool.cloud_service_configuration
+    if cloud_service is not None and cloud_service.os_family not in _OS_FAMILIES:
+        reason = f"One of these is expected: {', '.join(_OS_FAMILIES)}."
+        name = prefix + "cloudServiceConfiguration.osFamily"
+        raise invalid_property(name, cloud_service.os_family, reason)
     check_range(prefix + "maxTasksPerNode", pool.max_tasks_per_node, 1, TASK_SLOTS_MAX)
     _check_settings(pool, prefix)
 
 
 def _check_settings(pool: PoolCreate | PoolSpecification | PoolUpdate, prefix: str) -> None:
     """What a pool is created with and can be patched to."""
-    check_display_name(pool.display_name)
+    check_display_name(pool.display_name, prefix)
     check_range(prefix + "taskSlotsPerNode", pool.task_slots_per_node, 1, TASK_SLOTS_MAX)
     _check_start_task(prefix + "startTask", pool.start_task)
     packages = pool.application_package_references
     check_packages(prefix + "applicationPackageReferences", packages, APPLICATION_PACKAGES_MAX)
     _check_accounts(prefix + "userAccounts", pool.user_accounts or ())
     check_mounts(prefix + "mountConfiguration", pool.mount_configuration or ())
+    if pool.upgrade_policy is not None:
+        check_upgrade_policy(prefix + "upgradePolicy", pool.upgrade_policy)
     if pool.network_configuration is not None:
         check_network(prefix + "networkConfiguration", pool.network_configuration)
-    check_metadata(pool.metadata)
+    check_metadata(pool.metadata, prefix)
+    if not isinstance(pool, PoolUpdate):
+        _check_licenses(prefix + "applicationLicenses", pool.application_licenses or ())
+    check_certificate_references(
+        prefix + "certificateReferences", pool.certificate_references or ()
+    )
+
+
+def _check_licenses(name: str, licenses: Sequence[str]) -> None:
+    for index, product in enumerate(licenses):
+        if product.lower() not in _LICENSES:
+            reason = f"One of these is expected: {', '.join(_LICENSES)}."
+            raise invalid_property(f"{name}[{index}]", product, reason)
 
 
 def _check_scale(pool: PoolCreate | PoolSpecification, prefix: str) -> None:
@@ -215,43 +194,6 @@ def _check_interval(name: str, value: str | None) -> None:
     check_duration(name, value, AUTOSCALE_INTERVAL_MIN_S, AUTOSCALE_INTERVAL_MAX_S)
 
 
-def _check_machine(name: str, machine: VirtualMachineConfiguration) -> None:
-    check_text(name + ".nodeAgentSKUId", machine.node_agent_sku_id)
-    _check_image(name + ".imageReference", machine.image_reference)
-    luns = set()
-    for index, disk in enumerate(machine.data_disks or ()):
-        lun_name = f"{name}.dataDisks[{index}].lun"
-        check_range(lun_name, disk.lun, 0, DATA_DISK_LUN_MAX)
-        check_at_least(f"{name}.dataDisks[{index}].diskSizeGB", disk.disk_size_gb, 1)
-        if disk.lun in luns:
-            raise invalid_property(lun_name, disk.lun, "Two disks have the same number.")
-        luns.add(disk.lun)
-    container = machine.container_configuration
-    if container is not None:
-        registries = container.container_registries or ()
-        check_registries(name + ".containerConfiguration.containerRegistries", registries)
-
-
-def _check_image(name: str, image: VmImageReference) -> None:
-    market = [image.publisher, image.offer, image.sku]
-    ids = [
-        ("virtualMachineImageId", image.virtual_machine_image_id),
-        ("sharedGalleryImageId", image.shared_gallery_image_id),
-        ("communityGalleryImageId", image.community_gallery_image_id),
-    ]
-    given = [member for member, value in ids if value is not None]
-    if given:
-        check_exactly_one(name + ".", ids)
-        if any(part is not None for part in market):
-            reason = "An image id excludes publisher, offer and sku."
-            raise invalid_property(f"{name}.{given[0]}", None, reason)
-        return
-    for member, part in zip(("publisher", "offer", "sku"), market, strict=True):
-        if part is None:
-            raise missing_property(f"{name}.{member}")
-        check_text(f"{name}.{member}", part)
-
-
 def _check_start_task(name: str, task: StartTask | None) -> None:
     if task is None:
         return
@@ -262,6 +204,10 @@ def _check_start_task(name: str, task: StartTask | None) -> None:
     check_environment(name + ".environmentSettings", task.environment_settings)
     check_user_identity(name + ".userIdentity", task.user_identity)
     check_at_least(name + ".maxTaskRetryCount", task.max_task_retry_count, -1)
+    if len(msgspec.json.encode(task)) > START_TASK_CHARS_MAX:
+        reason = f"A start task has at most {START_TASK_CHARS_MAX} characters."
+        values = [("PropertyName", name), ("Reason", reason)]
+        raise Refused("RequestEntityTooLarge", values=values)
 
 
 def _check_accounts(name: str, accounts: Sequence[UserAccount]) -> None:

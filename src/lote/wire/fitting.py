@@ -5,9 +5,10 @@ This is the slow half of ``decode``: it runs only for bodies the typed decoder d
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -75,7 +76,7 @@ def _fit_members(
         field = fields.get(name)
         if field is None:
             if not _is_ignored(name, struct):
-                raise unsupported_property(path + name, value)
+                raise unsupported_property(path + name, value, _remedy(name, fields))
         elif value is not None:  # null means absent
             fitted[name] = _fit(value, field.type, path + name)
     for name, field in fields.items():
@@ -96,6 +97,12 @@ def _in_newest_names(members: dict[str, Any], struct: type[msgspec.Struct]) -> d
         level = "admin" if members.pop("runElevated") in (True, "true") else "nonadmin"
         members.setdefault("userIdentity", {"autoUser": {"elevationLevel": level}})
     return members
+
+
+def _remedy(name: str, known: Iterable[str]) -> str:
+    """Why a member is refused, with the name its author may have meant."""
+    near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.7)
+    return f"The property is not known here; did you mean {near[0]}?" if near else ""
 
 
 def _is_ignored(name: str, struct: type[msgspec.Struct]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from lote.wire.errors import Refused, invalid_property, missing_property
 from lote.wire.formats import format_duration, parse_duration, parse_timestamp
@@ -35,11 +36,11 @@ _LEVEL_OF_VARIABLE = {"AZ_BATCH_TASK_DIR": 0, "AZ_BATCH_TASK_WORKING_DIR": 1}
 _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}|%(\w+)%", re.ASCII)
 
 
-def check_display_name(value: str | None) -> None:
+def check_display_name(value: str | None, prefix: str = "") -> None:
     """Refuse a display name of more than 1024 characters."""
     if value is not None and len(value) > DISPLAY_NAME_CHARS_MAX:
         reason = f"A display name has at most {DISPLAY_NAME_CHARS_MAX} characters."
-        raise invalid_property("displayName", value, reason)
+        raise invalid_property(prefix + "displayName", value, reason)
 
 
 def check_text(name: str, value: str) -> None:
@@ -90,6 +91,24 @@ def check_timestamp(name: str, value: str | None) -> None:
         raise invalid_property(name, value, "An ISO-8601 timestamp is expected.") from None
 
 
+def check_order(first_name: str, first: str | None, last_name: str, last: str | None) -> None:
+    """Refuse two checked moments of which the second is before the first."""
+    if first is None or last is None:
+        return
+    if parse_timestamp(last) < parse_timestamp(first):
+        leaf = first_name.rpartition(".")[2]
+        raise invalid_property(last_name, last, f"The moment must not be before {leaf}.")
+
+
+def refuse_reference(name: str, kind: str) -> NoReturn:
+    """Refuse what could only refer to something in the provider's cloud, which cannot be here.
+
+    The value, an id of many parts, is not repeated.
+    """
+    reason = f"There is no {kind} behind this service; leave the property out."
+    raise invalid_property(name, None, reason)
+
+
 def check_url(name: str, value: str) -> None:
     """Refuse what is no http or https URL with a host."""
     if not _WEB_URL.fullmatch(value):
@@ -132,11 +151,13 @@ def check_output_pattern(name: str, value: str) -> None:
         raise invalid_property(name, value, "The pattern must stay inside the task's directory.")
 
 
-def check_metadata(items: list[MetadataItem] | None) -> None:
+def check_metadata(items: list[MetadataItem] | None, prefix: str = "") -> None:
     """Refuse an item without a name (EmptyMetadataKey)."""
-    for item in items or ():
+    for index, item in enumerate(items or ()):
         if not item.name.strip():
-            raise Refused("EmptyMetadataKey")
+            name = f"{prefix}metadata[{index}].name"
+            reason = "The name of a metadata item must not be empty."
+            raise Refused("EmptyMetadataKey", values=[("PropertyName", name), ("Reason", reason)])
 
 
 def check_environment(name: str, settings: list[EnvironmentSetting] | None) -> None:

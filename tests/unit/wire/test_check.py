@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lote.wire.check import (
+from lote.wire.check_jobs import (
     check_job,
     check_job_replace,
     check_job_schedule,
     check_job_schedule_replace,
     check_job_schedule_update,
     check_job_update,
-    check_task,
-    check_task_replace,
 )
+from lote.wire.check_tasks import check_task, check_task_replace
 from lote.wire.decode import decode
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate, JobReplace, JobUpdate
@@ -356,7 +355,6 @@ PREP = {"commandLine": "x"}
         {"constraints": {"maxWallClockTime": "PT1H", "maxTaskRetryCount": -1}},
         {"jobPreparationTask": PREP, "jobReleaseTask": {**PREP, "maxWallClockTime": "PT15M"}},
         {"jobManagerTask": {"id": "m", "commandLine": "x"}},
-        {"networkConfiguration": {"subnetId": "s"}},
         an_auto_pool(),
         an_auto_pool(autoPoolIdPrefix="x" * 20),
     ],
@@ -401,7 +399,7 @@ def test_good_jobs(members: dict[str, Any]):
             "MissingRequiredProperty",
             "poolInfo.autoPoolSpecification.pool",
         ),
-        ({"metadata": [{"name": "", "value": "x"}]}, "EmptyMetadataKey", None),
+        ({"metadata": [{"name": "", "value": "x"}]}, "EmptyMetadataKey", "metadata[0].name"),
         ({"jobReleaseTask": PREP}, "InvalidPropertyValue", "jobReleaseTask"),
         (
             {

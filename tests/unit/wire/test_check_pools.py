@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from lote.wire import node, pool
-from lote.wire.check import (
-    check_enable_auto_scale,
-    check_evaluate_auto_scale,
+from lote.wire.check_nodes import (
     check_log_upload,
     check_node_user,
     check_node_user_replace,
+    check_removal,
+)
+from lote.wire.check_pools import (
+    check_enable_auto_scale,
+    check_evaluate_auto_scale,
     check_pool,
     check_pool_replace,
     check_pool_update,
-    check_removal,
     check_resize,
 )
 from lote.wire.decode import decode
@@ -83,14 +85,13 @@ def refusal_of(check: Any, value: Any) -> tuple[str, str | None]:
         {"userAccounts": [{"name": "u", "password": "p"}]},
         {"applicationPackageReferences": [{"applicationId": "a"}] * 10},
         {"startTask": {"commandLine": "x", "maxTaskRetryCount": -1}},
-        {"mountConfiguration": [{"nfsMountConfiguration": NFS}] * 10},
         {"mountConfiguration": [{"azureBlobFileSystemConfiguration": {**BLOB, "sasKey": "k"}}]},
         a_network(a_nat_pool(networkSecurityGroupRules=[a_rule(150), a_rule(4096)])),
         {"virtualMachineConfiguration": None, "cloudServiceConfiguration": {"osFamily": "5"}},
         {
             "virtualMachineConfiguration": {
                 "nodeAgentSKUId": "a",
-                "imageReference": {"virtualMachineImageId": "/subscriptions/x"},
+                "imageReference": {"publisher": "p", "offer": "o", "sku": "s"},
                 "dataDisks": [{"lun": 0, "diskSizeGB": 1}, {"lun": 63, "diskSizeGB": 1}],
             }
         },
@@ -149,9 +150,9 @@ def with_machine(**members: Any) -> dict[str, Any]:
         (
             {"enableAutoScale": True, "autoScaleFormula": "x" * 8193},
             "AutoScaleFormulaTooLong",
-            None,
+            "autoScaleFormula",
         ),
-        ({"metadata": [{"name": " ", "value": ""}]}, "EmptyMetadataKey", None),
+        ({"metadata": [{"name": " ", "value": ""}]}, "EmptyMetadataKey", "metadata[0].name"),
         (
             {"virtualMachineConfiguration": None},
             "MissingRequiredProperty",

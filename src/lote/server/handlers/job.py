@@ -21,7 +21,7 @@ from lote.store.database import Connection
 from lote.store.job_schedules import get_job_schedule
 from lote.store.lists import list_jobs as page_of_jobs
 from lote.store.records import JobRecord
-from lote.wire.check import check_job, check_job_replace, check_job_update
+from lote.wire.check_jobs import check_job, check_job_replace, check_job_update
 from lote.wire.errors import Refused, invalid_property, invalid_query
 from lote.wire.formats import parse_duration
 from lote.wire.job import (

@@ -19,11 +19,11 @@ from lote.store import pools as rows
 from lote.store.database import Connection
 from lote.store.lists import list_pools as page_of_pools
 from lote.store.records import PoolRecord
+from lote.wire.check_nodes import check_removal
 from lote.wire.check_pools import (
     check_pool,
     check_pool_replace,
     check_pool_update,
-    check_removal,
     check_resize,
 )
 from lote.wire.errors import Refused, invalid_property, missing_property

@@ -33,7 +33,7 @@ from lote.store.records import (
     JobRecord,
     TaskRecord,
 )
-from lote.wire.check import check_task, check_task_replace
+from lote.wire.check_tasks import check_task, check_task_replace
 from lote.wire.decode import decode_task_group, task_id_of
 from lote.wire.errors import Refused, error_object
 from lote.wire.formats import etag_of, format_timestamp, spell_duration
