@@ -28,6 +28,7 @@ from lote.storage.depot import Depot
 from lote.storage.endpoint import Endpoint, Limits, read_container
 from lote.storage.errors import Refused, error_body, invalid_header
 from lote.storage.handlers import (
+    append,
     batch,
     blob,
     block,
@@ -77,6 +78,8 @@ HANDLERS: dict[str, Handler] = {
     "get_blob_metadata": blob.get_blob_metadata,
     "set_blob_metadata": blob.set_blob_metadata,
     "lease_blob": leasing.lease_blob,
+    "append_block": append.append_block,
+    "seal_append_blob": append.seal_append_blob,
     "put_block": block.put_block,
     "put_block_list": block.put_block_list,
     "get_block_list": block.get_block_list,

@@ -22,6 +22,7 @@ class Limits(NamedTuple):
 
     put_blob_bytes_max: int = 5000 * MIB
     put_block_bytes_max: int = 4000 * MIB
+    append_block_bytes_max: int = 100 * MIB  # REST: Append Block since 2022-11-02
 
 
 class Endpoint(NamedTuple):

@@ -16,6 +16,9 @@ class ErrorRow(NamedTuple):
 
 
 ERRORS: dict[str, ErrorRow] = {
+    "AppendPositionConditionNotMet": ErrorRow(
+        412, "The append position condition specified was not met."
+    ),
     "AuthenticationFailed": ErrorRow(
         403,
         "Server failed to authenticate the request. Make sure the value of Authorization header "
@@ -38,6 +41,11 @@ ERRORS: dict[str, ErrorRow] = {
     ),
     "BlobAlreadyExists": ErrorRow(409, "The specified blob already exists."),
     "BlobArchived": ErrorRow(409, "This operation is not permitted on an archived blob."),
+    "BlobIsSealed": ErrorRow(
+        409,
+        "The specified blob is sealed, and its contents can't be modified unless the blob is"
+        " re-created after a delete.",
+    ),
     "BlobNotFound": ErrorRow(404, "The specified blob does not exist."),
     "BlockCountExceedsLimit": ErrorRow(
         409, "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."
@@ -134,6 +142,9 @@ ERRORS: dict[str, ErrorRow] = {
     "LeaseNotPresentWithBlobOperation": ErrorRow(412, "There is currently no lease on the blob."),
     "LeaseNotPresentWithContainerOperation": ErrorRow(
         412, "There is currently no lease on the container."
+    ),
+    "MaxBlobSizeConditionNotMet": ErrorRow(
+        412, "The max blob size condition specified was not met."
     ),
     "Md5Mismatch": ErrorRow(
         400, "The MD5 value specified in the request did not match with the MD5 value calculated."

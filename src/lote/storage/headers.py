@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
+from lote.storage.append import SEALED, block_count
 from lote.storage.blob import Blob
 from lote.storage.call import Call
 from lote.storage.container import Container
 from lote.storage.errors import Refused, invalid_header, invalid_query, unsupported_header
-from lote.storage.incoming import parse_md5
 from lote.storage.lease import INFINITE_S, Lease, is_locked, state_of
 from lote.storage.names import check_metadata
 from lote.storage.operations import Operation
@@ -68,7 +68,8 @@ def parse_metadata(call: Call) -> dict[str, str]:
 def parse_properties(call: Call, *, plain: bool = False) -> dict[str, str]:
     """The properties a request sets; with ``plain`` its own content headers count as well.
 
-    Refuses: InvalidHeaderValue for a digest or a tier that is none.
+    A digest of the whole blob is taken as it is: only Put Blob can tell whether it is right.
+    Refuses: InvalidHeaderValue for a tier that is none.
     """
     properties = {}
     for name, header, setter in CONTENT_PROPERTIES:
@@ -77,8 +78,6 @@ def parse_properties(call: Call, *, plain: bool = False) -> dict[str, str]:
             value = call.headers.get(header.lower())
         if value:
             properties[name] = value
-    if plain:  # elsewhere the service takes it as it is: the hash of what the client knows
-        parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")
     if tier := parse_tier(call):
         properties |= {"tier": tier, "tier_us": str(call.now_us)}
     return properties
@@ -171,16 +170,30 @@ def blob_headers(blob: Blob, call: Call) -> dict[str, str]:
         "x-ms-blob-type": blob.kind,
         **lease_headers(blob.lease, call.now_us),
         "x-ms-server-encrypted": "true",
-        "x-ms-access-tier": properties.get("tier", "Hot"),
+        **(append_headers(blob) if blob.kind == "AppendBlob" else tier_headers(properties)),
     }
-    if "tier" not in properties:
-        headers["x-ms-access-tier-inferred"] = "true"
-    else:
-        headers["x-ms-access-tier-inferred"] = "false"
-    if "tier_us" in properties:
-        headers["x-ms-access-tier-change-time"] = http_date(int(properties["tier_us"]))
     if blob.tags:
         headers["x-ms-tag-count"] = str(len(blob.tags))
+    return headers
+
+
+def append_headers(blob: Blob) -> dict[str, str]:
+    """What only append blobs have."""
+    sealed = blob.properties.get(SEALED, "false")
+    return {
+        "x-ms-blob-committed-block-count": str(block_count(blob)),
+        "x-ms-blob-sealed": sealed,
+    }
+
+
+def tier_headers(properties: Mapping[str, str]) -> dict[str, str]:
+    """The tier, which only block blobs have."""
+    headers = {
+        "x-ms-access-tier": properties.get("tier", "Hot"),
+        "x-ms-access-tier-inferred": "false" if "tier" in properties else "true",
+    }
+    if "tier_us" in properties:
+        headers["x-ms-access-tier-change-time"] = http_date(int(properties["tier_us"]))
     return headers
 
 

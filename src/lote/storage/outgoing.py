@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from lote.storage.blob import BASE, Blob, find_blob
@@ -22,6 +22,7 @@ from lote.storage.errors import Refused
 
 RETRIES_MAX = 5  # a blob can be replaced between the look at its row and at its content
 POPULAR_MAX = 512
+RUN_PARTS_MAX = 1000  # placeholders in one query
 
 Range = Callable[[Blob | None], tuple[int, int]]
 
@@ -114,8 +115,7 @@ class Sender:
     ) -> Outgoing | None:
         parts = find_parts(connection, blob.id, start, end)
         self._depot.pins.add(part.content for part in parts)
-        row = connection.execute("SELECT etag FROM blob WHERE id = ?", (blob.id,)).fetchone()
-        if row is None or row[0] != blob.etag:  # pinned too late to be sure
+        if not _still_made_of(connection, blob, parts):  # pinned too late to be sure
             self._depot.unpin([part.content for part in parts])
             return None
         return Outgoing(blob, start, end, None, None, tuple(parts))
@@ -140,8 +140,8 @@ class Sender:
             elif outgoing.descriptor is not None:
                 async for chunk in self._file(outgoing.descriptor, outgoing.start, outgoing.end):
                     yield chunk
-            for part in outgoing.parts:
-                async for chunk in self._part(part, outgoing.start, outgoing.end):
+            for run in runs_of(outgoing.parts):
+                async for chunk in self._run(run, outgoing.start, outgoing.end):
                     yield chunk
         finally:
             self.release(outgoing)
@@ -153,13 +153,12 @@ class Sender:
         if outgoing.parts:
             self._depot.unpin([part.content for part in outgoing.parts])
 
-    async def _part(self, part: Part, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        first = max(start - part.start, 0)
-        last = min(end - part.start, part.size)
-        if part.file is None:
-            yield await self._depot.read(_inline(part.content, first, last))
+    async def _run(self, run: Sequence[Part], start: int, end: int) -> AsyncGenerator[bytes, None]:
+        name = run[0].file
+        if name is None:
+            yield await self._depot.read(lambda connection: read_rows(connection, run, start, end))
             return
-        name = part.file
+        first, last = max(start - run[0].start, 0), min(end - run[0].start, run[0].size)
         descriptor = await self._depot.run(lambda: self._open(name))
         try:
             async for chunk in self._file(descriptor, first, last):
@@ -200,12 +199,38 @@ def read_stretch(depot: Depot, descriptor: int, start: int, end: int) -> bytes:
         depot.buffers.give_back(buffer)
 
 
-def _inline(content: int, first: int, last: int) -> Callable[[sqlite3.Connection], bytes]:
-    def query(connection: sqlite3.Connection) -> bytes:
-        row = connection.execute(
-            "SELECT substr(bytes, ?, ?) FROM content WHERE id = ?",
-            (first + 1, last - first, content),
-        ).fetchone()
-        return bytes(row[0])
+def runs_of(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """Parts in files one by one, those in rows as many together as fill a chunk: a log of small
+    appends would be slow to read if each were asked for alone."""
+    run: list[Part] = []
+    size = 0
+    for part in parts:
+        full = size >= BUFFER_BYTES or len(run) >= RUN_PARTS_MAX
+        if run and (full or part.file is not None or run[0].file is not None):
+            yield run
+            run, size = [], 0
+        run.append(part)
+        size += part.size
+    if run:
+        yield run
 
-    return query
+
+def read_rows(connection: sqlite3.Connection, run: Sequence[Part], start: int, end: int) -> bytes:
+    """The bytes from ``start`` up to ``end`` of parts that follow one another in rows."""
+    places = ",".join("?" * len(run))
+    rows = connection.execute(
+        f"SELECT id, bytes FROM content WHERE id IN ({places})", [part.content for part in run]
+    )
+    found = dict(rows.fetchall())
+    whole = b"".join([found[part.content] for part in run])
+    return whole[max(start - run[0].start, 0) : end - run[0].start]
+
+
+def _still_made_of(connection: sqlite3.Connection, blob: Blob, parts: Sequence[Part]) -> bool:
+    """Whether a blob was not replaced. Appending changes its ETag, but none of its parts."""
+    values: tuple[int, ...] = (blob.id, blob.etag or 0)
+    query = "SELECT 1 FROM blob WHERE id = ? AND etag = ?"
+    if blob.kind == "AppendBlob" and parts:
+        query = "SELECT 1 FROM part WHERE blob = ? AND start = ? AND content = ?"
+        values = (blob.id, parts[-1].start, parts[-1].content)
+    return connection.execute(query, values).fetchone() is not None

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sqlite3
 from base64 import b64encode
-from collections.abc import Callable
 
 from lote.storage import blob
 from lote.storage.call import Answer, Call
-from lote.storage.conditions import parse_conditions
-from lote.storage.container import get_container_id
 from lote.storage.database import Tx
 from lote.storage.endpoint import MIB, Endpoint
-from lote.storage.errors import Refused, invalid_header, invalid_query, missing_header
+from lote.storage.errors import Refused, invalid_header, missing_header
+from lote.storage.handlers.append import create_append_blob
 from lote.storage.handlers.copying import copy_blob
+from lote.storage.handlers.target import (
+    container_of,
+    read_blob,
+    read_check_of,
+    snapshot_of,
+    target_of,
+)
 from lote.storage.headers import (
     blob_headers,
     parse_metadata,
@@ -24,14 +28,13 @@ from lote.storage.headers import (
     version_headers,
     written_headers,
 )
-from lote.storage.incoming import received_body
-from lote.storage.lease import check_read
+from lote.storage.incoming import parse_md5, received_body
 from lote.storage.names import check_blob_name
 from lote.storage.operations import NO_PAGES
 from lote.storage.outgoing import Outgoing
-from lote.storage.times import parse_snapshot
 
-KEPT = ("tier", "copy_")  # beginnings of properties that Set Blob Properties does not touch
+# Beginnings of properties that Set Blob Properties does not touch.
+KEPT = ("tier", "copy_", "append_")
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 RANGE_MD5_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5
 
@@ -47,11 +50,12 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
     if kind == "PageBlob":
         raise Refused("NotImplemented", f"This endpoint makes no page blobs: {NO_PAGES}.")
     if kind == "AppendBlob":
-        raise Refused("NotImplemented", f"{kind} is not implemented by this endpoint.")
+        return await create_append_blob(call, endpoint)
     if kind != "BlockBlob":
         raise invalid_header("x-ms-blob-type", kind)
     properties, metadata = parse_properties(call, plain=True), parse_metadata(call)
     tags, target = parse_tags(call), target_of(call)
+    parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")
     with_md5 = "content_md5" not in properties
     limit = endpoint.limits.put_blob_bytes_max
     async with received_body(call, endpoint.depot, limit, with_md5=with_md5) as received:
@@ -175,70 +179,6 @@ def clip(wanted: tuple[int, int | None] | None, size: int) -> tuple[int, int]:
     if first >= size:
         raise Refused("InvalidRange", headers={"Content-Range": f"bytes */{size}"})
     return first, size if last is None else min(last + 1, size)
-
-
-def container_of(call: Call) -> Callable[[sqlite3.Connection], int]:
-    """Finds the container that a request names."""
-    return lambda connection: get_container_id(connection, call.account, call.container)
-
-
-def target_of(call: Call) -> Callable[[sqlite3.Connection], blob.Target]:
-    """Finds what a request is to change; its conditions are checked where the change is made."""
-    conditions, may_replace = parse_conditions(call.headers), call.grant.allows("w")
-    find, snapshot = container_of(call), snapshot_of(call)
-    lease_id = call.headers.get("x-ms-lease-id")
-    return lambda connection: blob.Target(
-        find(connection), call.blob, conditions, may_replace, snapshot, lease_id
-    )
-
-
-def snapshot_of(call: Call) -> int:
-    """The snapshot that a request names, ``blob.BASE`` for none.
-
-    Refuses: InvalidQueryParameterValue for what is not the time of a snapshot.
-    """
-    text = call.query.get("snapshot", "")
-    if not text:
-        return blob.BASE
-    try:
-        return parse_snapshot(text)
-    except ValueError:
-        raise invalid_query("snapshot", text) from None
-
-
-def read_check_of(
-    call: Call, *, uncommitted: bool = False
-) -> Callable[[blob.Blob | None], blob.Blob]:
-    """Checks what a request reads against its conditions and the lease it names;
-    ``uncommitted``: it may have nothing but staged blocks.
-
-    Refuses: BlobNotFound, ConditionNotMet, what ``lease.check_read`` does.
-    """
-    conditions = parse_conditions(call.headers, reading=True)
-    lease_id = call.headers.get("x-ms-lease-id")
-
-    def check(found: blob.Blob | None) -> blob.Blob:
-        if found is None or found.etag is None:
-            conditions.check(None, 0)
-            if found is not None and uncommitted:
-                return found
-            raise Refused("BlobNotFound")
-        conditions.check(found.etag, found.modified_us, found.tags)
-        check_read(found.lease, call.now_us, lease_id, "Blob")
-        return found
-
-    return check
-
-
-async def read_blob(call: Call, endpoint: Endpoint) -> blob.Blob:
-    """The row of the blob or snapshot that a request reads. Refuses: what ``read_check_of``
-    does."""
-    check_readable, container, snapshot = read_check_of(call), container_of(call), snapshot_of(call)
-    return await endpoint.depot.read(
-        lambda connection: check_readable(
-            blob.find_blob(connection, container(connection), call.blob, snapshot)
-        )
-    )
 
 
 async def _with_md5(

@@ -12,7 +12,7 @@ from lote.storage.database import Tx
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query, unsupported_header
-from lote.storage.handlers.blob import container_of, read_check_of, snapshot_of, target_of
+from lote.storage.handlers.target import container_of, read_check_of, snapshot_of, target_of
 from lote.storage.headers import (
     parse_metadata,
     parse_properties,

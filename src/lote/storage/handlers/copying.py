@@ -119,6 +119,8 @@ def share(
         return blob.change_blob(tx, target, properties=properties, metadata=metadata)
     if source.content is not None:
         tx.execute("UPDATE content SET links = links + 1 WHERE id = ?", (source.content,))
-    saved = blob.save_blob(tx, target, old, source.size, source.content, properties, metadata)
+    saved = blob.save_blob(
+        tx, target, old, source.size, source.content, properties, metadata, kind=source.kind
+    )
     block.copy_parts(tx, source.id, saved.id)
     return saved

@@ -11,7 +11,7 @@ from lote.storage.conditions import parse_conditions
 from lote.storage.database import Tx
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_header, missing_header
-from lote.storage.handlers.blob import target_of
+from lote.storage.handlers.target import target_of
 from lote.storage.headers import version_headers
 
 Action = Literal["acquire", "renew", "change", "release", "break"]

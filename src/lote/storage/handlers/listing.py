@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from lote.storage import blob
+from lote.storage.append import SEALED
 from lote.storage.call import Answer, Call
 from lote.storage.container import get_container_id
 from lote.storage.endpoint import Endpoint
@@ -194,9 +195,6 @@ def blob_element(row: blob.Blob, includes: frozenset[str], now_us: int) -> str:
     if "metadata" in includes and row.metadata:
         pairs = "".join(element(name, value) for name, value in row.metadata.items())
         metadata = f"<Metadata>{pairs}</Metadata>"
-    inferred = "" if "tier" in properties else "<AccessTierInferred>true</AccessTierInferred>"
-    if "tier_us" in properties:
-        inferred = element("AccessTierChangeTime", http_date(int(properties["tier_us"])))
     tags, count = "", ""
     if row.tags:
         count = f"<TagCount>{len(row.tags)}</TagCount>"
@@ -210,11 +208,25 @@ def blob_element(row: blob.Blob, includes: frozenset[str], now_us: int) -> str:
         f"<Last-Modified>{http_date(row.modified_us)}</Last-Modified>"
         f"<Etag>{etag_text(row.etag or 0)}</Etag><Content-Length>{row.size}</Content-Length>"
         f"{contents}<BlobType>{row.kind}</BlobType>"
-        f"<AccessTier>{properties.get('tier', 'Hot')}</AccessTier>{inferred}"
+        f"{append_elements(row) if row.kind == 'AppendBlob' else tier_elements(row)}"
         f"{lease_elements(row.lease, now_us)}"
         f"<ServerEncrypted>true</ServerEncrypted>{copied}{count}</Properties>"
         f"{metadata}{tags}</Blob>"
     )
+
+
+def tier_elements(row: blob.Blob) -> str:
+    """The tier, which only block blobs have."""
+    properties = row.properties
+    inferred = "" if "tier" in properties else "<AccessTierInferred>true</AccessTierInferred>"
+    if "tier_us" in properties:
+        inferred = element("AccessTierChangeTime", http_date(int(properties["tier_us"])))
+    return f"<AccessTier>{properties.get('tier', 'Hot')}</AccessTier>{inferred}"
+
+
+def append_elements(row: blob.Blob) -> str:
+    """Whether an append blob takes no more."""
+    return element("Sealed", row.properties.get(SEALED, "false"))
 
 
 def lease_elements(lease: Lease | None, now_us: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lote.storage.blob_snapshot import take_snapshot
 from lote.storage.call import Answer, Call
 from lote.storage.endpoint import Endpoint
-from lote.storage.handlers.blob import target_of
+from lote.storage.handlers.target import target_of
 from lote.storage.headers import parse_metadata, written_headers
 from lote.storage.times import snapshot_text
 

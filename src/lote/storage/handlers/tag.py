@@ -13,7 +13,7 @@ from lote.storage.container import get_container_id
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query
-from lote.storage.handlers.blob import read_blob, target_of
+from lote.storage.handlers.target import read_blob, target_of
 from lote.storage.headers import tags_xml
 from lote.storage.incoming import check_md5, hash_of, parse_md5
 from lote.storage.paging import page_size

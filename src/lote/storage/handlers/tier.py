@@ -7,7 +7,7 @@ from lote.storage.blob import set_tier
 from lote.storage.call import Answer, Call
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import missing_header
-from lote.storage.handlers.blob import target_of
+from lote.storage.handlers.target import target_of
 from lote.storage.headers import check_rehydrate_priority, parse_tier
 
 
