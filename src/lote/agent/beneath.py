@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP})
+_linking = threading.Lock()  # a file's mode is looked at, changed and used in one go
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -78,25 +82,86 @@ def create_beneath(folder: str, path: str, mode: int, owner: tuple[int, int] | N
     Follows no link at all: earlier attempts of a task may have left some. New folders and the
     file belong to ``owner`` (uid, gid). Raises Escapes or OSError.
     """
-    *folders, name = path_parts(path) or [""]
-    if not name:
-        raise Escapes(path)
-    descriptor = os.open(folder, _FOLDER)
-    try:
-        for part in folders:
-            below = _enter(descriptor, part, owner)
+    with Nest(folder, owner) as nest:
+        return nest.create(path, mode)
+
+
+class Nest:
+    """A folder in which files are made, as `create_beneath` does; keeps the folders below it
+    open meanwhile. For one thread, and for so few files that descriptors do not run out."""
+
+    def __init__(self, folder: str, owner: tuple[int, int] | None) -> None:
+        self._owner = owner
+        self._folders: dict[tuple[str, ...], int] = {(): os.open(folder, _FOLDER)}
+
+    def __enter__(self) -> Nest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._folders.values():
             os.close(descriptor)
-            descriptor = below
-        if _exists(descriptor, name):
-            os.unlink(name, dir_fd=descriptor)
+
+    def create(self, path: str, mode: int) -> int:
+        """Make a file; gives a descriptor for writing. Raises Escapes or OSError."""
+        parent, name = self._parent(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        created = os.open(name, flags, 0o600, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    if owner is not None:
-        os.fchown(created, *owner)
-    os.fchmod(created, mode)
-    return created
+        try:
+            created = os.open(name, flags, 0o600, dir_fd=parent)
+        except FileExistsError:
+            os.unlink(name, dir_fd=parent)
+            created = os.open(name, flags, 0o600, dir_fd=parent)
+        try:
+            self._give(created, mode)
+        except OSError:
+            os.close(created)
+            raise
+        return created
+
+    def adopt(self, descriptor: int, source: str, path: str, mode: int) -> None:
+        """Move a file here; it was opened as ``descriptor``. Raises Escapes or OSError."""
+        parent, name = self._parent(path)
+        self._give(descriptor, mode)
+        os.rename(source, name, dst_dir_fd=parent)
+
+    def link(self, descriptor: int, source: str, path: str, mode: int) -> bool:
+        """Give a file of somebody else's a name here too; it gets the mode if it has no other
+        name yet, else it must have it already. Gives whether that went. Raises Escapes or OSError.
+        """
+        parent, name = self._parent(path)
+        with _linking:
+            status = os.fstat(descriptor)
+            if status.st_nlink == 1:
+                os.fchmod(descriptor, mode)
+            elif stat.S_IMODE(status.st_mode) != mode:
+                return False
+            try:
+                os.link(source, name, dst_dir_fd=parent, follow_symlinks=False)
+            except FileExistsError:
+                os.unlink(name, dir_fd=parent)
+                os.link(source, name, dst_dir_fd=parent, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in NO_LINK:
+                    raise
+                return False
+        return True
+
+    def _parent(self, path: str) -> tuple[int, str]:
+        *folders, name = path_parts(path) or [""]
+        if not name:
+            raise Escapes(path)
+        return self._enter(tuple(folders)), name
+
+    def _enter(self, folders: tuple[str, ...]) -> int:
+        found = self._folders.get(folders)
+        if found is None:
+            found = _enter(self._enter(folders[:-1]), folders[-1], self._owner)
+            self._folders[folders] = found
+        return found
+
+    def _give(self, descriptor: int, mode: int) -> None:
+        if self._owner is not None:
+            os.fchown(descriptor, *self._owner)
+        os.fchmod(descriptor, mode)
 
 
 def _enter(parent: int, name: str, owner: tuple[int, int] | None) -> int:
@@ -109,11 +174,3 @@ def _enter(parent: int, name: str, owner: tuple[int, int] | None) -> int:
     if owner is not None:
         os.fchown(below, *owner)
     return below
-
-
-def _exists(parent: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from lote.agent.beneath import Escapes, create_beneath
-from lote.agent.cache import Cache, copy_file
+from lote.agent.beneath import Escapes, Nest
+from lote.agent.cache import SMALL_BYTES, Cache, Content, Wanted, let_go
+from lote.agent.copying import copy_file
 from lote.agent.disk import is_disk_full
 from lote.agent.failures import failure
 from lote.agent.task_spec import ResourceFile
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobError, BlobStopped
+from lote.blobs.files import write_all
 from lote.blobs.urls import blob_url, redact
 from lote.wire.frames import AutoStorage, Failure
 
@@ -44,11 +46,12 @@ class InputFailed(Exception):
 
 
 class Input(NamedTuple):
-    """One file to fetch; ``path`` is relative to the working directory."""
+    """One file to fetch; ``path`` is relative to the working directory. ``size_bytes`` if known."""
 
-    url: str
+    content: Wanted
     path: str
     mode: int
+    size_bytes: int | None = None
 
 
 def expand_inputs(
@@ -61,7 +64,7 @@ def expand_inputs(
     for file in files:
         mode = _file_mode(file)
         if file.http_url is not None:
-            yield Input(file.http_url, file.file_path or "", mode)
+            yield Input(Wanted(file.http_url), file.file_path or "", mode)
             continue
         container_url = file.storage_container_url or _auto_storage_url(file, storage)
         folder = (file.file_path or "").rstrip("/")
@@ -70,21 +73,45 @@ def expand_inputs(
                 if item.name.endswith("/"):  # a marker of an empty folder, not a file
                     continue
                 path = f"{folder}/{item.name}" if folder else item.name
-                yield Input(blob_url(container_url, item.name), path, mode)
+                url = blob_url(container_url, item.name)
+                yield Input(Wanted(url, item.etag, container_url), path, mode, item.size)
         except BlobError as error:
             raise InputFailed(_blob_failure(LIST_CODES, error, file.file_path or "")) from error
 
 
-def fetch_input(
-    wanted: Input,
+def fetch_inputs(
+    inputs: Sequence[Input],
     working_directory: str,
     owner: tuple[int, int] | None,
     cache: Cache,
     stop: threading.Event,
 ) -> None:
-    """Bring one file into the working directory. Raises InputFailed, BlobStopped."""
+    """Bring some files into the working directory. Raises InputFailed, BlobStopped."""
+    with Nest(working_directory, owner) as nest:
+        for one in inputs:
+            if stop.is_set():
+                raise BlobStopped
+            fetch_input(one, nest, cache, stop, may_link=owner is not None and is_shareable(one))
+
+
+def is_small(wanted: Input) -> bool:
+    """Whether it is known to be so small that a thread should take several of its kind."""
+    return wanted.size_bytes is not None and wanted.size_bytes <= SMALL_BYTES
+
+
+def is_shareable(wanted: Input) -> bool:
+    """Whether tasks may have one file in common: its mode lets nobody write, and lets others do
+    what the owner may, as it belongs to the agent."""
+    mode = wanted.mode
+    return not mode & 0o222 and mode & 0o7 == mode >> 6 == mode >> 3 & 0o7
+
+
+def fetch_input(
+    wanted: Input, nest: Nest, cache: Cache, stop: threading.Event, *, may_link: bool
+) -> None:
+    """Bring one file. Raises InputFailed, BlobStopped."""
     try:
-        source = cache.open(wanted.url, stop)
+        content = cache.get(wanted.content, stop, may_link=may_link)
     except BlobError as error:
         raise InputFailed(_blob_failure(DOWNLOAD_CODES, error, wanted.path)) from error
     except OSError as error:
@@ -92,32 +119,41 @@ def fetch_input(
     try:
         if stop.is_set():
             raise BlobStopped
-        _place(source, wanted, working_directory, owner)
+        _place(content, wanted, nest, stop, may_link=may_link)
     finally:
-        os.close(source)
+        let_go(content)
 
 
 def _place(
-    source: int, wanted: Input, working_directory: str, owner: tuple[int, int] | None
+    content: Content, wanted: Input, nest: Nest, stop: threading.Event, *, may_link: bool
 ) -> None:
+    source, path, mode = content.descriptor, wanted.path, wanted.mode
     try:
-        target = create_beneath(working_directory, wanted.path, wanted.mode, owner)
+        if content.is_own:
+            nest.adopt(source, content.path, path, mode)
+            return
+        if may_link and content.path and nest.link(source, content.path, path, mode):
+            return
+        target = nest.create(path, mode)
     except Escapes as error:
         trouble = failure(
             "ResourceFileCreateFailed",
-            ("FilePath", wanted.path),
+            ("FilePath", path),
             ("Message", "The path leaves the task's working directory"),
         )
         raise InputFailed(trouble) from error
     except OSError as error:
         # Making the folder or the file: a folder's name is what a link or a file stands in for.
-        is_folder = error.errno in (errno.ENOTDIR, errno.ELOOP) and "/" in wanted.path
+        is_folder = error.errno in (errno.ENOTDIR, errno.ELOOP) and "/" in path
         code = "ResourceDirectoryCreateFailed" if is_folder else "ResourceFileCreateFailed"
-        raise InputFailed(_disk_failure(code, error, wanted.path)) from error
+        raise InputFailed(_disk_failure(code, error, path)) from error
     try:
-        copy_file(source, target)
+        if content.small is not None:
+            write_all(target, memoryview(content.small), 0)
+        else:
+            copy_file(source, target, stop)
     except OSError as error:
-        raise InputFailed(_disk_failure("ResourceFileWriteFailed", error, wanted.path)) from error
+        raise InputFailed(_disk_failure("ResourceFileWriteFailed", error, path)) from error
     finally:
         os.close(target)
 

@@ -9,13 +9,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
+from lote.agent.batches import in_batches, work_off
 from lote.agent.cache import Cache
 from lote.agent.disk import is_disk_full
 from lote.agent.environment import make_base, task_environment
 from lote.agent.failures import failure
-from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_input
+from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_inputs, is_small
 from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
 from lote.agent.lease import Lease, RunPermit
@@ -107,30 +108,18 @@ class Transfers:
             code = "DiskFull" if is_disk_full(error) else "ResourceDirectoryCreateFailed"
             return failure(code, ("Message", error.strerror or str(error)))
         wanted = work.spec.resource_files or []
-        fetches: list[Future[None]] = []
+
+        def fetch(batch: list[Input]) -> Future[None]:
+            return self._files.submit(
+                fetch_inputs, batch, working_directory, owner, self._cache, stop
+            )
+
         try:
-            for one in expand_inputs(wanted, self.auto_storage, self._client, stop):
-                fetches.append(self._fetch(one, working_directory, owner, stop))  # noqa: PERF401
-            wait(fetches, return_when=FIRST_EXCEPTION)
-            for fetch in fetches:
-                if fetch.done():
-                    fetch.result()
+            inputs = expand_inputs(wanted, self.auto_storage, self._client, stop)
+            work_off(in_batches(inputs, is_small), fetch, stop.set)
         except InputFailed as failed:
             return failed.failure
-        finally:
-            for fetch in fetches:
-                fetch.cancel()
-            wait(fetches)
         return None
-
-    def _fetch(
-        self,
-        wanted: Input,
-        working_directory: str,
-        owner: tuple[int, int] | None,
-        stop: threading.Event,
-    ) -> Future[None]:
-        return self._files.submit(fetch_input, wanted, working_directory, owner, self._cache, stop)
 
     def _upload(self, work: Work, stop: threading.Event) -> Failure | None:
         permit = work.permit

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lote.agent.beneath import Escapes, create_beneath, open_beneath, path_parts
-from lote.agent.cache import copy_file, without_signature
+from lote.agent.cache import without_signature
+from lote.agent.copying import copy_file
 from lote.agent.orders import Unpacker, pack
 
 
