@@ -35,7 +35,7 @@ from lote.store.database import Connection
 from lote.store.jobs import get_job
 from lote.store.lists import list_jobs as page_of_jobs
 from lote.store.records import JobScheduleRecord
-from lote.wire.check import (
+from lote.wire.check_jobs import (
     check_job_schedule,
     check_job_schedule_replace,
     check_job_schedule_update,
