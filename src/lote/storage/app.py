@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import sqlite3
@@ -44,13 +43,13 @@ from lote.storage.headers import check_supported
 from lote.storage.operations import match_operation
 from lote.storage.outgoing import Sender
 from lote.storage.properties import AccountProperties
+from lote.storage.reserve import is_full
 from lote.storage.times import iso_time
 from lote.world import World
 
 DEFAULT_VERSION = "2021-12-02"  # answered to requests that name none
 VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 CLIENT_ID_MAX = 1024
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Handler = Callable[[Call, Endpoint], Awaitable[Answer]]
 HANDLERS: dict[str, Handler] = {
@@ -222,8 +221,7 @@ def _refusal_of(refused: Refused, request_id: str, now_us: int) -> Answer:
 
 
 def _disk_refusal(error: OSError | sqlite3.Error) -> Refused:
-    full = isinstance(error, OSError) and error.errno in FULL
-    if full or "full" in str(error):
+    if is_full(error):
         return Refused("InternalError", "The disk of this storage account is full.", status=507)
     return Refused("InternalError")
 

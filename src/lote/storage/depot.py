@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from lote.storage.chores import Chores, Pins, known_files
 from lote.storage.contents import Buffers, Contents
 from lote.storage.database import open_database
 from lote.storage.reader import Query, Reader
+from lote.storage.reserve import Reserve, is_full
 from lote.storage.snapshot import CONTENTS_NAME, DATABASE_NAME
 from lote.storage.writer import Change, Writer
 from lote.world import World
@@ -22,6 +24,8 @@ from lote.world import World
 FILE_THREADS = 8
 BUFFERS_KEPT = 8
 TRANSFERS_MAX = 64  # large bodies at once; each holds up to two buffers
+
+RESERVE_NAME = "reserve"
 
 T = TypeVar("T")
 
@@ -37,15 +41,15 @@ class Depot:
         self.world = world
         self._lock = lock_folder(folder)
         self._database = folder / DATABASE_NAME
-        connection = open_database(self._database)
-        connection.execute("UPDATE state SET starts = starts + 1")
-        start = int(connection.execute("SELECT starts FROM state").fetchone()[0])
+        self.reserve = Reserve(folder / RESERVE_NAME)
+        connection, start = self._open()
+        self.reserve.fill()
         self.contents = Contents(folder / CONTENTS_NAME, world)
         self.contents.prepare(start)
         self.pins = Pins()
         self.buffers = Buffers(BUFFERS_KEPT)
         self.transfers = asyncio.Semaphore(TRANSFERS_MAX)
-        self.writer = Writer(connection, world, Chores(self.pins), self._unlink)
+        self.writer = Writer(connection, world, Chores(self.pins), self._unlink, self.reserve)
         self._reader = Reader(self._database)
         self._files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="storage-file")
         self._sweeper = threading.Thread(target=self._sweep, name="storage-sweep", daemon=True)
@@ -69,9 +73,10 @@ class Depot:
         """Run a query on the last commit."""
         return await self._reader.read(query)
 
-    async def write(self, change: Change[T]) -> T:
-        """Apply a change; it is on the disk when this returns."""
-        return await self.writer.apply(change)
+    async def write(self, change: Change[T], *, frees: bool = False) -> T:
+        """Apply a change; it is on the disk when this returns. One that ``frees`` room, a delete,
+        is made on a full disk too."""
+        return await self.writer.apply(change, frees=frees)
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Do file work in a thread."""
@@ -81,6 +86,26 @@ class Depot:
         """A download is over: what it held may be removed."""
         self.pins.remove(contents)
         self.writer.tidy()
+
+    def _open(self) -> tuple[sqlite3.Connection, str]:
+        """The database, and the name of this start, which no other start had."""
+        try:
+            return self._open_once()
+        except sqlite3.OperationalError:  # on a full disk, what is there shall be served
+            if not self.reserve.give_up():
+                raise
+            return self._open_once()
+
+    def _open_once(self) -> tuple[sqlite3.Connection, str]:
+        connection = open_database(self._database)
+        try:
+            connection.execute("UPDATE state SET starts = starts + 1")
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                connection.close()
+                raise
+            return connection, self.world.new_secret(8).hex()
+        return connection, f"{connection.execute('SELECT starts FROM state').fetchone()[0]:x}"
 
     def _unlink(self, names: Sequence[str]) -> None:
         self.contents.unlink(names)

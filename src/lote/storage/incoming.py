@@ -51,6 +51,7 @@ async def received_body(
         check_md5(wanted_md5, md5)
         yield Received(NewContent(len(inline), None, inline), text_of(md5))
         return
+    depot.reserve.demand()
     async with depot.transfers:
         file, md5_found = await _receive_file(call, depot, size, wanted_md5, with_md5=with_md5)
     try:

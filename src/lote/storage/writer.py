@@ -17,9 +17,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from lote.storage.database import Tx
+from lote.storage.reserve import Reserve, is_full
 from lote.world import World
 
 GROUP_MAX = 256
+FREE_PAGES_MIN = 2048  # of 4 KiB: as much as is kept on the disk
 CHORE_EVERY_GROUPS = 64  # chores wait for an idle moment, but not for ever
 
 Word = Literal["tidy", "close"]
@@ -35,6 +37,7 @@ class Waiting(NamedTuple):
     change: Change[Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    frees: bool
 
 
 class Outcome(NamedTuple):
@@ -57,11 +60,13 @@ class Writer:
         world: World,
         chore: Chore,
         unlink: Callable[[Sequence[str]], None],
+        reserve: Reserve,
     ) -> None:
         self._connection = connection
         self._world = world
         self._chore = chore
         self._unlink = unlink
+        self._reserve = reserve
         self._queue: queue.SimpleQueue[Waiting | Word] = queue.SimpleQueue()
         self._has_chores = True  # what a crash left behind
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
@@ -76,11 +81,13 @@ class Writer:
         self._thread.join()
         self._connection.close()
 
-    async def apply(self, change: Change[T]) -> T:
-        """Run a change; returns after its commit. Raises what the change refused."""
+    async def apply(self, change: Change[T], *, frees: bool = False) -> T:
+        """Run a change; returns after its commit. Raises what the change refused.
+
+        One that ``frees`` room on the disk may have that which is kept for such."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(Waiting(change, future, loop))
+        self._queue.put(Waiting(change, future, loop, frees))
         return await future
 
     def tidy(self) -> None:
@@ -114,14 +121,26 @@ class Writer:
         except (sqlite3.Error, OSError) as error:
             if len(group) > 1:
                 return [outcome for one in group for outcome in self._commit([one])]
+            if group[0].frees and is_full(error) and self._reserve.give_up():
+                return self._commit(group)
             log.error("a change could not be written: %s", error)
             return [Outcome(group[0], None, error)]
 
     def _transact(self, group: Sequence[Waiting]) -> list[Outcome]:
+        if not all(waiting.frees for waiting in group):
+            self._demand_room()
         with Transaction(self._connection, self._world.now_us()) as tx:
             outcomes = [_attempt(tx, waiting) for waiting in group]
         self._after(tx)
         return outcomes
+
+    def _demand_room(self) -> None:
+        """Refuses (``OSError``): what would take the room that is left to deletes."""
+        if self._reserve.fill():
+            return
+        pages = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        if pages < FREE_PAGES_MIN:  # that deletes have left in the database's own file
+            self._reserve.demand()
 
     def _run_chore(self) -> None:
         self._has_chores = False
@@ -129,6 +148,7 @@ class Writer:
             with Transaction(self._connection, self._world.now_us()) as tx:
                 more = self._chore(tx)
         except sqlite3.Error as error:  # most likely a full disk: tidied at the next occasion
+            self._has_chores = is_full(error) and self._reserve.give_up()
             log.error("tidying failed: %s", error)
             return
         except Exception:  # our bug, which must not end this thread: changes wait for it
@@ -177,7 +197,7 @@ class Transaction:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if "full" in str(error):  # the log has no end of this transaction
+            if is_full(error):  # the log has no end of this transaction
                 raise
             raise UnsureCommit(str(error)) from error
 

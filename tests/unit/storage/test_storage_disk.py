@@ -138,9 +138,9 @@ def test_file_systems_without_direct_io(rig, monkeypatch, refuses):
 
 def test_the_sweep_takes_only_leftovers(tmp_path):
     store = Contents(tmp_path / "contents", World())
-    store.prepare(1)
+    store.prepare("1")
     old = [write_file(store) for _ in range(3)]
-    store.prepare(2)
+    store.prepare("2")
     new = write_file(store)
     assert store.sweep(lambda names: {old[0]}) == 2
     assert {p.name for p in files_below(tmp_path)} == {old[0], new}

@@ -10,6 +10,7 @@ import pytest
 
 from lote.storage.database import open_database
 from lote.storage.errors import Refused
+from lote.storage.reserve import Reserve
 from lote.storage.writer import Writer
 from lote.world import World
 
@@ -22,9 +23,10 @@ def connection(tmp_path):
 
 
 @pytest.fixture
-def writer(connection):
+def writer(connection, tmp_path):
     unlinked = []
-    writer = Writer(connection, World(), lambda tx: False, unlinked.extend)
+    reserve = Reserve(tmp_path / "reserve")
+    writer = Writer(connection, World(), lambda tx: False, unlinked.extend, reserve)
     writer.unlinked = unlinked
     writer.start()
     yield writer
@@ -82,7 +84,7 @@ def test_answers_come_after_the_commit(writer, tmp_path):
     assert asyncio.run(check()) == {"x"}
 
 
-def test_chores_run_until_nothing_is_left(connection):
+def test_chores_run_until_nothing_is_left(connection, tmp_path):
     left, done = [5], threading.Event()
 
     def chore(tx):
@@ -91,7 +93,7 @@ def test_chores_run_until_nothing_is_left(connection):
             done.set()
         return left[0] > 0
 
-    writer = Writer(connection, World(), chore, lambda names: None)
+    writer = Writer(connection, World(), chore, lambda names: None, Reserve(tmp_path / "reserve"))
     writer.start()
     assert done.wait(20)
     writer.close()

@@ -145,7 +145,9 @@ async def set_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
 async def delete_blob(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Delete Blob."""
     snapshots, target = parse_delete_snapshots(call), target_of(call)
-    await endpoint.depot.write(lambda tx: blob.delete_blob(tx, target(tx.connection), snapshots))
+    await endpoint.depot.write(
+        lambda tx: blob.delete_blob(tx, target(tx.connection), snapshots), frees=True
+    )
     return Answer(202, {"x-ms-delete-type-permanent": "true"})
 
 

@@ -63,7 +63,8 @@ async def delete_container(call: Call, endpoint: Endpoint) -> Answer:
     await endpoint.depot.write(
         lambda tx: container.delete_container(
             tx, call.account, call.container, conditions, lease_id
-        )
+        ),
+        frees=True,
     )
     return Answer(202)
 
