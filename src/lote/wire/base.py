@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Given(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+class Given(Struct, rename="camel", omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """A request body or a part of one: members it does not know are refused."""
 
 

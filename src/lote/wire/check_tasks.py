@@ -38,13 +38,11 @@ DEPENDENCY_CHARS_MAX = 64_000  # REST: task dependencies, all ids together
 SLOTS_MAX = 256  # REST: taskSlotsPerNode, so no task can need more
 
 
-def check_task(
-    task: TaskCreate, *, uses_dependencies: bool = False, job_on_task_failure: str = "noaction"
-) -> None:
-    """Refuse a task that could never be right, given two settings of its job.
+def check_task(task: TaskCreate) -> None:
+    """Refuse a task that could be right in no job. Source: REST, Add Task.
 
-    Refuses: InvalidPropertyValue, MissingRequiredProperty, TaskDependenciesNotSpecifiedOnJob,
-    TaskDependencyListTooLong, TaskDependencyRangesTooLong. Source: REST, Add Task.
+    Refuses: InvalidPropertyValue, MissingRequiredProperty, TaskDependencyListTooLong,
+    TaskDependencyRangesTooLong.
     """
     check_id("id", task.id)
     if task.container_settings is not None:
@@ -64,9 +62,9 @@ def check_task(
     if task.required_slots is not None:
         check_range("requiredSlots", task.required_slots, 1, SLOTS_MAX)
     if task.depends_on is not None:
-        _check_dependencies(task.depends_on, uses_dependencies)
+        check_dependencies(task.depends_on)
     if task.exit_conditions is not None:
-        _check_exit_conditions(task.exit_conditions, uses_dependencies, job_on_task_failure)
+        check_exit_conditions(task.exit_conditions)
     if task.multi_instance_settings is not None:
         _check_multi_instance(task.multi_instance_settings, task.required_slots)
     if task.affinity_info is not None:
@@ -75,6 +73,26 @@ def check_task(
         check_display_name(task.display_name)
     if task.application_package_references is not None:
         check_packages("applicationPackageReferences", task.application_package_references)
+
+
+def check_task_in_job(task: TaskCreate, *, uses_dependencies: bool, acts_on_failure: bool) -> None:
+    """Refuse what two settings of the task's job do not allow.
+
+    Refuses: TaskDependenciesNotSpecifiedOnJob, InvalidPropertyValue. Source: REST, Add Task.
+    """
+    depends_on = task.depends_on
+    depends = depends_on is not None and bool(depends_on.task_ids or depends_on.task_id_ranges)
+    if depends and not uses_dependencies:
+        reason = "Create the job with usesTaskDependencies set to true."
+        values = [("PropertyName", "dependsOn"), ("Reason", reason)]
+        raise Refused("TaskDependenciesNotSpecifiedOnJob", values=values)
+    for name, option in exit_options(task.exit_conditions):
+        if option.job_action is not None and not acts_on_failure:
+            reason = "The job's onTaskFailure is noaction."
+            raise invalid_property(name + ".jobAction", option.job_action, reason)
+        if option.dependency_action is not None and not uses_dependencies:
+            reason = "The job does not use task dependencies."
+            raise invalid_property(name + ".dependencyAction", option.dependency_action, reason)
 
 
 def check_task_replace(task: TaskReplace) -> None:
@@ -103,12 +121,9 @@ def check_output_files(name: str, files: list[OutputFile]) -> None:
             check_text(f"{prefix}.destination.container.uploadHeaders[{place}].name", header.name)
 
 
-def _check_dependencies(depends_on: TaskDependencies, uses_dependencies: bool) -> None:
+def check_dependencies(depends_on: TaskDependencies) -> None:
+    """Refuse too many ids, and ranges that run backwards."""
     ids, ranges = depends_on.task_ids or [], depends_on.task_id_ranges or []
-    if (ids or ranges) and not uses_dependencies:
-        reason = "Create the job with usesTaskDependencies set to true."
-        values = [("PropertyName", "dependsOn"), ("Reason", reason)]
-        raise Refused("TaskDependenciesNotSpecifiedOnJob", values=values)
     if sum(map(len, ids)) > DEPENDENCY_CHARS_MAX:
         raise _too_long("TaskDependencyListTooLong", "dependsOn.taskIds")
     # Ours: REST names no number of ranges; written as text they get the room the ids get.
@@ -123,9 +138,16 @@ def _too_long(code: str, name: str) -> Refused:
     return Refused(code, values=[("PropertyName", name), ("Reason", reason)])
 
 
-def _check_exit_conditions(
-    conditions: ExitConditions, uses_dependencies: bool, job_on_task_failure: str
-) -> None:
+def check_exit_conditions(conditions: ExitConditions) -> None:
+    """Refuse ranges that run backwards."""
+    for index, span in enumerate(conditions.exit_code_ranges or ()):
+        _check_span(f"exitConditions.exitCodeRanges[{index}]", span.start, span.end)
+
+
+def exit_options(conditions: ExitConditions | None) -> list[tuple[str, ExitOptions]]:
+    """The options that are given, each with the name of its member."""
+    if conditions is None:
+        return []
     options: list[tuple[str, ExitOptions | None]] = [
         ("exitConditions.preProcessingError", conditions.pre_processing_error),
         ("exitConditions.fileUploadError", conditions.file_upload_error),
@@ -134,18 +156,9 @@ def _check_exit_conditions(
     for index, mapping in enumerate(conditions.exit_codes or ()):
         options.append((f"exitConditions.exitCodes[{index}].exitOptions", mapping.exit_options))
     for index, span in enumerate(conditions.exit_code_ranges or ()):
-        name = f"exitConditions.exitCodeRanges[{index}]"
-        _check_span(name, span.start, span.end)
-        options.append((name + ".exitOptions", span.exit_options))
-    for name, option in options:
-        if option is None:
-            continue
-        if option.job_action is not None and job_on_task_failure == "noaction":
-            reason = "The job's onTaskFailure is noaction."
-            raise invalid_property(name + ".jobAction", option.job_action, reason)
-        if option.dependency_action is not None and not uses_dependencies:
-            reason = "The job does not use task dependencies."
-            raise invalid_property(name + ".dependencyAction", option.dependency_action, reason)
+        name = f"exitConditions.exitCodeRanges[{index}].exitOptions"
+        options.append((name, span.exit_options))
+    return [(name, option) for name, option in options if option is not None]
 
 
 def _check_span(name: str, start: int, end: int) -> None:

@@ -17,7 +17,7 @@ from lote.wire.check_jobs import (
     check_job_schedule_update,
     check_job_update,
 )
-from lote.wire.check_tasks import check_task, check_task_replace
+from lote.wire.check_tasks import check_task, check_task_in_job, check_task_replace
 from lote.wire.decode import decode
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate, JobReplace, JobUpdate
@@ -199,7 +199,6 @@ def test_good_tasks(members: dict[str, Any]):
             "InvalidPropertyValue",
             "multiInstanceSettings.numberOfInstances",
         ),
-        ({"dependsOn": {"taskIds": ["a"]}}, "TaskDependenciesNotSpecifiedOnJob", None),
         (a_file(), "MissingRequiredProperty", "resourceFiles[0].httpUrl"),
         (a_file(httpUrl="http://h/b"), "MissingRequiredProperty", "resourceFiles[0].filePath"),
         (
@@ -297,8 +296,8 @@ def test_an_accepted_path_never_leaves_its_folder(segments: list[str]):
 
 def test_exit_conditions_need_what_they_act_on():
     for member, value, context in (
-        ("jobAction", "terminate", {"uses_dependencies": True}),
-        ("dependencyAction", "block", {"job_on_task_failure": "performexitoptionsjobaction"}),
+        ("jobAction", "terminate", {"uses_dependencies": True, "acts_on_failure": False}),
+        ("dependencyAction", "block", {"uses_dependencies": False, "acts_on_failure": True}),
     ):
         for place in (
             {"exitCodes": [{"code": 1, "exitOptions": {member: value}}]},
@@ -308,13 +307,21 @@ def test_exit_conditions_need_what_they_act_on():
             {"default": {member: value}},
         ):
             task = a_task(exitConditions=place)
-            code, name = refusal_of(check_task, task, **context)
+            check_task(task)
+            code, name = refusal_of(check_task_in_job, task, **context)
             assert code == "InvalidPropertyValue"
             assert name is not None
             assert name.endswith(member)
-            check_task(
-                task, uses_dependencies=True, job_on_task_failure="performexitoptionsjobaction"
-            )
+            check_task_in_job(task, uses_dependencies=True, acts_on_failure=True)
+
+
+def test_dependencies_need_a_job_that_uses_them():
+    context = {"uses_dependencies": False, "acts_on_failure": True}
+    for depends_on in ({"taskIds": ["a"]}, {"taskIdRanges": [{"start": 1, "end": 2}]}):
+        found = refusal_of(check_task_in_job, a_task(dependsOn=depends_on), **context)
+        assert found == ("TaskDependenciesNotSpecifiedOnJob", "dependsOn")
+    for depends_on in ({}, {"taskIds": []}):
+        check_task_in_job(a_task(dependsOn=depends_on), **context)
 
 
 def test_ranges_do_not_run_backwards():
@@ -322,18 +329,18 @@ def test_ranges_do_not_run_backwards():
     task = a_task(exitConditions={"exitCodeRanges": [options]})
     assert refusal_of(check_task, task)[1] == "exitConditions.exitCodeRanges[0].end"
     task = a_task(dependsOn={"taskIdRanges": [{"start": 2, "end": 1}]})
-    found = refusal_of(check_task, task, uses_dependencies=True)
+    found = refusal_of(check_task, task)
     assert found == ("InvalidPropertyValue", "dependsOn.taskIdRanges[0].end")
 
 
 def test_dependency_lists_have_a_length():
     fits = {"taskIds": ["x" * 64] * 1000, "taskIdRanges": [{"start": 1, "end": 10**6}]}
-    check_task(a_task(dependsOn=fits), uses_dependencies=True)
+    check_task(a_task(dependsOn=fits))
     too_many = a_task(dependsOn={"taskIds": ["x" * 64] * 1000 + ["y"]})
-    code, _ = refusal_of(check_task, too_many, uses_dependencies=True)
+    code, _ = refusal_of(check_task, too_many)
     assert code == "TaskDependencyListTooLong"
     too_many = a_task(dependsOn={"taskIdRanges": [{"start": 100000, "end": 200000}] * 5000})
-    code, _ = refusal_of(check_task, too_many, uses_dependencies=True)
+    code, _ = refusal_of(check_task, too_many)
     assert code == "TaskDependencyRangesTooLong"
 
 

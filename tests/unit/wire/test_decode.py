@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lote.wire.decode import decode, decode_task_group, task_id_of
+from lote.wire.decode import decode
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate, JobDisable, JobReplace
 from lote.wire.node import NodeRemove
 from lote.wire.operations import OPERATIONS
 from lote.wire.pool import PoolCreate, PoolResize
 from lote.wire.task import TaskCreate
+from lote.wire.task_groups import decode_task_group, task_id_of
 
 BODIES = sorted({row.takes for row in OPERATIONS if row.takes}, key=lambda struct: struct.__name__)
 
@@ -247,13 +248,21 @@ def test_one_bad_task_does_not_refuse_the_others():
     assert entries[3][1] == b'{"id":"c","commandLine":"x","requiredSlots":2}'
 
 
-def test_nulls_are_not_kept_and_good_bytes_are():
+def test_what_is_kept_has_one_spelling():
     raw = b'{ "id": "a", "commandLine": "cat /dev/null" , "displayName": null }'
     [(_, kept)] = decode_task_group(b'{"value":[' + raw + b"]}")
     assert kept == b'{"id":"a","commandLine":"cat /dev/null"}'
-    raw = b'{ "id": "a",  "commandLine": "\\u0041" }'
-    [(_, kept)] = decode_task_group(b'{"value":[' + raw + b"]}")
-    assert kept == raw
+    raw = (
+        b'{ "id": "a",  "commandLine": "\\u0041", '
+        b'"constraints": {"retentionTime": "PT24H", "maxWallClockTime": "P1W"} }'
+    )
+    [(task, kept)] = decode_task_group(b'{"value":[' + raw + b"]}")
+    assert msgspec.json.decode(kept) == {
+        "id": "a",
+        "commandLine": "A",
+        "constraints": {"retentionTime": "P1D", "maxWallClockTime": "P7D"},
+    }
+    assert msgspec.json.decode(kept, type=TaskCreate) == task
 
 
 @pytest.mark.parametrize(

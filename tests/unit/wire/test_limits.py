@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from lote.wire import check_certificates, check_jobs, check_nodes, check_pools, check_tasks
-from lote.wire.decode import decode, decode_task_group
+from lote.wire.decode import decode
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobScheduleCreate
@@ -17,6 +17,7 @@ from lote.wire.legacy import CertificateCreate
 from lote.wire.node import NodeRemove, NodeUserCreate, UploadBatchServiceLogs
 from lote.wire.pool import PoolCreate, PoolEnableAutoScale, PoolResize
 from lote.wire.task import TaskCreate
+from lote.wire.task_groups import decode_task_group
 
 MACHINE = {
     "nodeAgentSKUId": "batch.node.ubuntu 22.04",
@@ -29,10 +30,6 @@ SCHEDULE = {"id": "s", "schedule": {}, "jobSpecification": {"poolInfo": {"poolId
 NAT_POOL = {"name": "a", "protocol": "tcp", "backendPort": 22,
             "frontendPortRangeStart": 1000, "frontendPortRangeEnd": 1039}  # fmt: skip
 CERTIFICATE = {"thumbprint": "0" * 40, "thumbprintAlgorithm": "sha1", "data": "AAAA"}
-
-
-def check_dependent(task: TaskCreate) -> None:
-    check_tasks.check_task(task, uses_dependencies=True)
 
 
 class Limit(NamedTuple):
@@ -53,7 +50,7 @@ def of_job(*row: Any, **more: Any) -> Limit:
 
 
 def of_task(*row: Any, **more: Any) -> Limit:
-    return Limit(*row, base=TASK, struct=TaskCreate, check=check_dependent, **more)
+    return Limit(*row, base=TASK, struct=TaskCreate, check=check_tasks.check_task, **more)
 
 
 def of_schedule(*row: Any, **more: Any) -> Limit:

@@ -33,39 +33,33 @@ from lote.store.records import (
     JobRecord,
     TaskRecord,
 )
-from lote.wire.check_tasks import check_task, check_task_replace
-from lote.wire.decode import decode_task_group, task_id_of
+from lote.wire.check_tasks import check_task, check_task_in_job, check_task_replace
 from lote.wire.errors import Refused, error_object
-from lote.wire.formats import etag_of, format_timestamp, spell_duration
-from lote.wire.modern import keeps_seven_days, modernize
-from lote.wire.task import Task, TaskConstraints, TaskCreate, TaskReplace
-
-Entry = tuple[TaskCreate | Refused, bytes]
+from lote.wire.formats import etag_of, format_timestamp
+from lote.wire.task import Task, TaskCreate, TaskReplace
+from lote.wire.task_groups import (
+    Entry,
+    decode_task_group,
+    kept_task,
+    spell_durations,
+    task_id_of,
+)
 
 
 def create_task(tx: Tx, request: Request) -> Answer:
     """Add one task. Refuses: TaskExists, JobCompleted and its like, what breaks a rule."""
     body: TaskCreate = request.body
     record, job = writable_job(tx, request.params["job_id"], "add_task")
-    (result,) = add_entries(tx, record, job, [(body, msgspec.json.encode(body))])
+    check_task(body)
+    (result,) = add_entries(tx, record, job, [(body, kept_task(body))])
     if isinstance(result, Refused):
         raise result
     return Answer(modified_us=tx.now_us, location=f"/jobs/{record.id}/tasks/{body.id}")
 
 
 def decode_collection(request: Request) -> list[Entry]:
-    """The entries of a collection, each checked for its form; done outside the owner thread."""
-    entries = decode_task_group(request.raw_body)
-    if keeps_seven_days(request.api_version):
-        return entries
-    return [_modern_entry(task, raw, request.api_version) for task, raw in entries]
-
-
-def _modern_entry(task: TaskCreate | Refused, raw: bytes, version: str) -> Entry:
-    if isinstance(task, Refused):
-        return task, raw
-    modernize(task, version)
-    return task, msgspec.json.encode(task)
+    """The entries of a collection, each checked by itself; done outside the owner thread."""
+    return decode_task_group(request.raw_body, request.api_version)
 
 
 def create_task_collection(tx: Tx, request: Request) -> Answer:
@@ -98,9 +92,9 @@ def create_task_collection(tx: Tx, request: Request) -> Answer:
 def add_entries(
     tx: Tx, record: JobRecord, job: JobState, entries: list[Entry]
 ) -> list[int | Refused]:
-    """Insert tasks; for each its row key, or why it was refused."""
+    """Insert checked tasks; for each its row key, or why it was refused."""
     memory = tx.memory
-    job_mode = "performexitoptionsjobaction" if job.acts_on_failure else "noaction"
+    uses_dependencies, acts_on_failure = job.uses_dependencies, job.acts_on_failure
     results: list[int | Refused] = []
     fresh: list[rows.NewTask] = []
     for task, raw in entries:
@@ -108,13 +102,13 @@ def add_entries(
             results.append(task)
             continue
         try:
-            check_task(task, uses_dependencies=job.uses_dependencies, job_on_task_failure=job_mode)
+            check_task_in_job(
+                task, uses_dependencies=uses_dependencies, acts_on_failure=acts_on_failure
+            )
             _check_carried_out(task)
         except Refused as refused:
             results.append(refused)
             continue
-        if task.constraints is not None and _respell(task.constraints):
-            raw = msgspec.json.encode(task)
         key = _next_key(tx)
         slots = task.required_slots or 1
         results.append(key)
@@ -209,14 +203,6 @@ def _check_carried_out(task: TaskCreate) -> None:
         )
 
 
-def _respell(constraints: TaskConstraints) -> bool:
-    """Give checked durations the one spelling that agents read; whether that changed any."""
-    before = constraints.max_wall_clock_time, constraints.retention_time
-    wall_clock, retention = (None if text is None else spell_duration(text) for text in before)
-    constraints.max_wall_clock_time, constraints.retention_time = wall_clock, retention
-    return (wall_clock, retention) != before
-
-
 def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
@@ -247,7 +233,7 @@ def replace_task(tx: Tx, request: Request) -> Answer:
     _, record = _changeable(tx, request, "update")
     check_task_replace(body)
     if body.constraints is not None:
-        _respell(body.constraints)
+        spell_durations(body.constraints)
     spec = msgspec.json.decode(record.spec, type=TaskCreate, strict=False)
     spec.constraints = body.constraints
     modified_us = max(tx.now_us, record.modified_us + 1)
