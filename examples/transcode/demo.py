@@ -7,7 +7,6 @@ above takes the account from the environment that ``lote env`` prints.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -15,16 +14,19 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
 
 from azure.batch import BatchClient, models
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
 from rich.console import Console
+from story import containers
+from story.account import Account, account_of_environment
+from story.failure import DemoFailed
+from story.steps import Steps, steps_table
 
-from . import films, progress, report, storage, work
-from .films import DemoFailed, Film, Segment
+from . import films, progress, report, work
+from .films import Film, Segment
 
 SEGMENTS_PER_FILM = 7
 DISK_BYTES_MIN = 2 << 30  # ffmpeg alone is 170 MB: in storage, and twice on each node
@@ -33,21 +35,12 @@ LIKENESS_MIN_DB = 30.0  # below, the eye sees a difference
 APPLICATION_FOLDER = Path(__file__).parent / "application"
 
 
-class Account(NamedTuple):
-    """Where to work, as ``lote env`` prints it."""
-
-    name: str
-    key: str
-    endpoint: str
-    storage_connection_string: str
-
-
 Display = Callable[[Console], AbstractContextManager[progress.Show]]
 
 
 def convert(account: Account, folder: Path, console: Console, display: Display) -> None:
     """The whole story; results end up in ``folder``. Refuses: ``DemoFailed``."""
-    steps = report.Steps(console)
+    steps = Steps(console)
     ffmpeg = films.find_ffmpeg()
     with (
         BatchClient(account.endpoint, AzureNamedKeyCredential(account.name, account.key)) as batch,
@@ -69,7 +62,7 @@ def convert(account: Account, folder: Path, console: Console, display: Display) 
     pairs = steps.take("Check them", check_results, ffmpeg, originals, results)
     for table in (report.task_table(tasks), report.film_table(pairs)):
         console.print(table)
-    console.print(report.steps_table(steps.taken))
+    console.print(steps_table(steps.taken))
     console.print(f"The results are in {folder}:", soft_wrap=True)
     for path in results:
         console.print(f"  {path}", soft_wrap=True, highlight=False)
@@ -86,11 +79,11 @@ def upload_all(blobs: BlobServiceClient, ffmpeg: Path, originals: list[Film]) ->
         plainly_named = Path(folder) / "ffmpeg"  # the packaged name carries its version
         plainly_named.symlink_to(ffmpeg)
         scripts = sorted(APPLICATION_FOLDER.glob("*.sh"))
-        application = storage.make_container(blobs, work.APPLICATION)
-        storage.upload(application, [plainly_named, *scripts])
-    container = storage.make_container(blobs, "transcode-input")
-    storage.upload(container, [film.path for film in originals])
-    return {film.name: storage.readable_url(container, film.path.name) for film in originals}
+        application = containers.make_container(blobs, work.APPLICATION)
+        containers.upload(application, [plainly_named, *scripts])
+    container = containers.make_container(blobs, "transcode-input")
+    containers.upload(container, [film.path for film in originals])
+    return {film.name: containers.readable_url(container, film.path.name) for film in originals}
 
 
 def make_pool(batch: BatchClient, pool_id: str) -> None:
@@ -111,7 +104,7 @@ def add_tasks(
     urls: dict[str, str],
 ) -> None:
     """One task a segment, and one that waits for them all."""
-    output_url = storage.writable_url(storage.make_container(blobs, work.OUTPUT))
+    output_url = containers.writable_url(containers.make_container(blobs, work.OUTPUT))
     segments: list[Segment] = []
     for film in originals:
         segments += films.cut(film, SEGMENTS_PER_FILM)
@@ -131,7 +124,7 @@ def end_with_tasks(batch: BatchClient, job_id: str) -> None:
 def download_results(blobs: BlobServiceClient, originals: list[Film], folder: Path) -> list[Path]:
     """The joined films."""
     container = blobs.get_container_client(work.OUTPUT)
-    return [storage.download(container, f"{film.name}.webm", folder) for film in originals]
+    return [containers.download(container, f"{film.name}.webm", folder) for film in originals]
 
 
 def check_results(
@@ -168,9 +161,8 @@ def check_room(folder: Path) -> None:
 
 def main(words: list[str]) -> int:
     """``[--no-progress] [FOLDER]``: results go to FOLDER, default ``.``; gives the exit code."""
-    names = ("AZURE_BATCH_ACCOUNT", "AZURE_BATCH_ACCESS_KEY", "AZURE_BATCH_ENDPOINT")
-    values = [os.environ.get(n, "") for n in (*names, "AZURE_STORAGE_CONNECTION_STRING")]
-    if not all(values):
+    account = account_of_environment()
+    if account is None:
         print('no account; first: eval "$(lote env)"', file=sys.stderr)
         return 1
     folders = [Path(word) for word in words if word != "--no-progress"]
@@ -179,7 +171,7 @@ def main(words: list[str]) -> int:
     try:
         folder = folders[0] if folders else Path()
         check_room(folder)
-        convert(Account(*values), folder, console, progress.live if live else progress.plain)
+        convert(account, folder, console, progress.live if live else progress.plain)
     except (DemoFailed, AzureError) as error:
         print(f"transcode: {error}", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import imageio_ffmpeg
+from story.failure import DemoFailed
 
 FILMS = ("bigbuckbunny.mp4", "bikes.mp4")
 
@@ -40,10 +41,6 @@ class Segment(NamedTuple):
     def task_id(self) -> str:
         """Also the name of its output."""
         return f"{self.film.name}-{self.number:02d}"
-
-
-class DemoFailed(Exception):
-    """The demonstration can't go on, or its result is wrong; the text says why."""
 
 
 def find_films() -> list[Path]:

@@ -14,8 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-
-from .films import DemoFailed
+from story.failure import DemoFailed
 
 POLL_S = 0.25
 GIVE_UP_S = 600.0

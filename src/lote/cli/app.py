@@ -134,17 +134,31 @@ def list_demos(context: typer.Context, output: Output = Format.TABLE) -> None:
     print_demos(DEMOS, as_json=output is Format.JSON)
 
 
-@demo.command()
-def transcode(
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Put results and the service's folder here and leave it."),
-    ] = None,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="Live bars, on a terminal.")
-    ] = True,
-) -> None:
-    """Convert two films on two nodes with the official SDK: cut, convert in parallel, join."""
-    from lote.cli.demos import run_transcode
+Keep = Annotated[
+    Path | None,
+    typer.Option(
+        "--keep", metavar="DIR", help="Put results and the service's folder here and leave it."
+    ),
+]
+Bars = Annotated[bool, typer.Option("--progress/--no-progress", help="Live bars, on a terminal.")]
 
-    raise typer.Exit(run_transcode(keep, os.environ, live=progress, notify=notify))
+
+@demo.command()
+def transcode(keep: Keep = None, progress: Bars = True) -> None:
+    """Convert two films on two nodes with the official SDK: cut, convert in parallel, join."""
+    from lote.cli.demos import run_demo
+
+    raise typer.Exit(run_demo("transcode", keep, os.environ, live=progress, notify=notify))
+
+
+@demo.command()
+def sweep(
+    tasks: Annotated[int, typer.Option(min=20, max=100_000, help="How many.")] = 2000,
+    keep: Keep = None,
+    progress: Bars = True,
+) -> None:
+    """Price options in 2,000 short tasks with the official SDK; a picture of prices and speed."""
+    from lote.cli.demos import run_demo
+
+    words = ("--tasks", str(tasks))
+    raise typer.Exit(run_demo("sweep", keep, os.environ, live=progress, notify=notify, words=words))

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lote
@@ -18,6 +18,7 @@ from lote.cli.service import ServiceFailed, temporary_service
 
 DEMOS: Mapping[str, str] = {
     "transcode": "Convert two films on two nodes with the official SDK.",
+    "sweep": "Price options in 2,000 short tasks, and draw what came out and how fast.",
 }
 SERVICE_FOLDER = "service"
 INTERRUPTED = 130  # 128 + SIGINT
@@ -46,17 +47,23 @@ def examples_folder() -> Path:
     raise NoExamples(f"no examples beside {package}")
 
 
-def run_transcode(
-    keep: Path | None, environment: Mapping[str, str], *, live: bool, notify: Callable[[str], None]
+def run_demo(
+    name: str,
+    keep: Path | None,
+    environment: Mapping[str, str],
+    *,
+    live: bool,
+    notify: Callable[[str], None],
+    words: Sequence[str] = (),
 ) -> int:
-    """Start a service, run the example there, end the service. Gives the exit code.
+    """Start a service, run the example of that name there, end the service. Gives the exit code.
 
     Results go to ``keep``, or to a fresh folder; the service's own folder is removed at the end
     unless ``keep`` was given or something failed.
     """
-    results = (keep or Path(tempfile.mkdtemp(prefix="lote-transcode-"))).absolute()
+    results = (keep or Path(tempfile.mkdtemp(prefix=f"lote-{name}-"))).absolute()
     folder = results / SERVICE_FOLDER
-    words = [sys.executable, "-m", "transcode.demo", str(results)]
+    command = [sys.executable, "-m", f"{name}.demo", str(results), *words]
     code = 1
     try:
         path = os.pathsep.join(
@@ -65,8 +72,8 @@ def run_transcode(
         with signals_interrupt(), temporary_service(folder) as ready:
             variables = {**environment, **exports(ready), "PYTHONPATH": path}
             if not live:
-                words.append("--no-progress")
-            code = subprocess.run(words, env=variables, check=False).returncode
+                command.append("--no-progress")
+            code = subprocess.run(command, env=variables, check=False).returncode
     except (NoExamples, ServiceFailed, OSError) as error:
         notify(str(error))
     except KeyboardInterrupt:

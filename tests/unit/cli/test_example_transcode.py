@@ -16,7 +16,9 @@ from rich.console import Console
 EXAMPLES = Path(__file__).parents[3] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from transcode import films, progress, report, work  # noqa: E402 -- found only after the path
+from story import steps  # noqa: E402 -- found only after the path
+from story.failure import DemoFailed  # noqa: E402
+from transcode import films, progress, report, work  # noqa: E402
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -65,7 +67,7 @@ def test_real_film_is_decoded_and_counted():
 def test_what_is_no_film_is_said(tmp_path):
     path = tmp_path / "text.mp4"
     path.write_text("no film")
-    with pytest.raises(films.DemoFailed, match="can't read"):
+    with pytest.raises(DemoFailed, match="can't read"):
         films.probe(films.find_ffmpeg(), path)
 
 
@@ -95,7 +97,7 @@ def test_pictures_name_the_task_and_its_node():
 
 
 def test_place_of_a_step_is_its_source():
-    place = report.place_of(films.cut)
+    place = steps.place_of(films.cut)
     name, _, lines = place.partition(":")
     first, last = map(int, lines.split("-"))
     text = (EXAMPLES.parent / name).read_text().splitlines()

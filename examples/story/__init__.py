@@ -1,0 +1,1 @@
+"""What the examples share: steps that are told and timed, containers, the account."""
