@@ -22,6 +22,7 @@ from lote.storage.call import (
     Send,
     parse_call,
 )
+from lote.storage.copies import Copies
 from lote.storage.cors import answer_headers, preflight_headers
 from lote.storage.depot import Depot
 from lote.storage.endpoint import Endpoint, Limits, read_container
@@ -32,6 +33,7 @@ from lote.storage.handlers import (
     blob,
     block,
     container,
+    copying,
     leasing,
     listing,
     service,
@@ -82,6 +84,7 @@ HANDLERS: dict[str, Handler] = {
     "put_block": block.put_block,
     "put_block_list": block.put_block_list,
     "get_block_list": block.get_block_list,
+    "abort_copy": copying.abort_copy,
     "snapshot_blob": snapshot.snapshot_blob,
     "set_blob_tier": tier.set_blob_tier,
     "get_blob_tags": tag.get_blob_tags,
@@ -117,8 +120,13 @@ class StorageApp:
             self._addresses,
             self._answer,
             _refusal,
+            Copies(depot),
         )
         depot.start()
+
+    async def stop_copies(self) -> None:
+        """Give up the copies that are under way, while the event loop still runs."""
+        await self._endpoint.copies.stop()
 
     def close(self) -> None:
         """Finish writing and let the folder go."""

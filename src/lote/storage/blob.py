@@ -46,6 +46,11 @@ class Blob(NamedTuple):
         if self.properties.get("tier") == "Archive":
             raise Refused("BlobArchived")
 
+    def check_settled(self) -> None:
+        """Refuses: PendingCopyOperation, for what changes a blob that is still being copied."""
+        if self.properties.get("copy_status") == "pending":
+            raise Refused("PendingCopyOperation")
+
 
 class Place(NamedTuple):
     """Where in a list a blob or a snapshot stands."""
@@ -83,12 +88,17 @@ class Target(NamedTuple):
         self.check_right(old)
 
     def check_change(self, old: Blob | None, now_us: int) -> None:
-        """Whether what is there may be changed. Refuses: ConditionNotMet, the codes of leases."""
+        """Whether what is there may be changed.
+
+        Refuses: ConditionNotMet, the codes of leases, PendingCopyOperation.
+        """
         if old is None or old.etag is None:
             self.conditions.check(None, 0, {})
         else:
             self.conditions.check(old.etag, old.modified_us, old.tags)
         self.check_lease(old, now_us)
+        if old is not None:
+            old.check_settled()
 
     def check_lease(self, old: Blob | None, now_us: int) -> None:
         """Refuses: what ``lease.check_write`` does."""
@@ -108,6 +118,12 @@ def find_blob(
         f"SELECT {COLUMNS} FROM blob WHERE container = ? AND name = ? AND snapshot = ?",
         (container, name, snapshot),
     ).fetchone()
+    return blob_of_row(row) if row is not None else None
+
+
+def find_by_id(connection: sqlite3.Connection, key: int) -> Blob | None:
+    """The row with this key."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM blob WHERE id = ?", (key,)).fetchone()
     return blob_of_row(row) if row is not None else None
 
 
@@ -134,6 +150,7 @@ def get_target(tx: Tx, target: Target, *, taking: bool = False) -> Blob:
     if not taking:
         target.check_change(found, tx.now_us)
         return found
+    found.check_settled()
     target.conditions.check(found.etag, found.modified_us, found.tags)
     check_read(found.lease, tx.now_us, target.lease_id, "Blob")
     return found
@@ -268,8 +285,12 @@ def change_blob(
 
 def set_tags(tx: Tx, target: Target, tags: dict[str, str]) -> None:
     """Replace the tags of a blob or a snapshot. Refuses: what ``get_target`` does."""
-    old = get_target(tx, target)
-    if target.snapshot == BASE:
+    write_tags(tx, get_target(tx, target), tags)
+
+
+def write_tags(tx: Tx, old: Blob, tags: dict[str, str]) -> None:
+    """Write down a blob's tags, and those of no snapshot to be searched; its ETag stays."""
+    if old.snapshot == BASE:
         drop_tags(tx, old.id)
         keep_tags(tx, old.id, tags)
     tx.execute("UPDATE blob SET tags = ? WHERE id = ?", (tags_text(tags), old.id))

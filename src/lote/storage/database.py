@@ -11,7 +11,12 @@ from urllib.parse import quote
 
 from lote.storage.times import TICKS_TO_1970
 
-MIGRATIONS = ("0001_first.sql", "0002_blob_kinds.sql", "0003_public_access.sql")
+MIGRATIONS = (
+    "0001_first.sql",
+    "0002_blob_kinds.sql",
+    "0003_public_access.sql",
+    "0004_pending_copies.sql",
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 CACHE_KIB = 8 * 1024
 BUSY_TIMEOUT_S = 10.0

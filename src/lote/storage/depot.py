@@ -15,10 +15,11 @@ from typing import TypeVar
 from lote.storage.chores import Chores, Pins, known_files
 from lote.storage.contents import Buffers, Contents
 from lote.storage.database import open_database
+from lote.storage.pending_copy import fail_interrupted
 from lote.storage.reader import Query, Reader
 from lote.storage.reserve import Reserve, is_full
 from lote.storage.snapshot import CONTENTS_NAME, DATABASE_NAME
-from lote.storage.writer import Change, Writer
+from lote.storage.writer import Change, Transaction, Writer
 from lote.world import World
 
 FILE_THREADS = 8
@@ -99,7 +100,9 @@ class Depot:
     def _open_once(self) -> tuple[sqlite3.Connection, str]:
         connection = open_database(self._database)
         try:
-            connection.execute("UPDATE state SET starts = starts + 1")
+            with Transaction(connection, self.world.now_us()) as tx:
+                tx.execute("UPDATE state SET starts = starts + 1")
+                fail_interrupted(tx)
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 connection.close()

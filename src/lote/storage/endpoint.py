@@ -9,6 +9,7 @@ from lote.storage.addresses import Addresses
 from lote.storage.authentication import Authenticator
 from lote.storage.call import Answer, Call
 from lote.storage.container import Container, find_container
+from lote.storage.copies import Copies
 from lote.storage.depot import Depot
 from lote.storage.errors import Refused
 from lote.storage.outgoing import Sender
@@ -23,6 +24,7 @@ class Limits(NamedTuple):
     put_blob_bytes_max: int = 5000 * MIB
     put_block_bytes_max: int = 4000 * MIB
     append_block_bytes_max: int = 100 * MIB  # REST: Append Block since 2022-11-02
+    sync_copy_bytes_max: int = 256 * MIB  # REST: Copy Blob From URL
 
 
 class Endpoint(NamedTuple):
@@ -37,6 +39,7 @@ class Endpoint(NamedTuple):
     addresses: Addresses
     answer: Callable[[Call], Awaitable[Answer]]
     refuse: Callable[[Refused, Call], Answer]
+    copies: Copies
 
 
 async def read_container(depot: Depot, account: str, name: str) -> Container | None:

@@ -34,6 +34,7 @@ COPY_PROPERTIES = (
     ("copy_id", "x-ms-copy-id"),
     ("copy_source", "x-ms-copy-source"),
     ("copy_status", "x-ms-copy-status"),
+    ("copy_status_description", "x-ms-copy-status-description"),
     ("copy_progress", "x-ms-copy-progress"),
     ("copy_completion_time", "x-ms-copy-completion-time"),
 )

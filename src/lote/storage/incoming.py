@@ -18,6 +18,7 @@ from lote.storage.errors import Refused, invalid_header, unsupported_header
 from lote.storage.writer import UnsureCommit
 
 MD5_BYTES = 16
+OTHER_LENGTH = "The body is not as long as its header says."
 
 
 class Received(NamedTuple):
@@ -41,19 +42,40 @@ async def received_body(
     if "x-ms-structured-body" in call.headers:
         raise unsupported_header("x-ms-structured-body")
     wanted_md5 = parse_md5(call.headers.get("content-md5"), "content-md5")
-    with_md5 = with_md5 or wanted_md5 is not None
     size = call.content_length()
     if size > size_max:
         raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(size_max)})
+    async with received_chunks(
+        call.chunks(), depot, size, wanted_md5, with_md5=with_md5
+    ) as received:
+        yield received
+
+
+@asynccontextmanager
+async def received_chunks(
+    chunks: AsyncIterator[bytes],
+    depot: Depot,
+    size: int,
+    wanted_md5: bytes | None,
+    *,
+    with_md5: bool,
+) -> AsyncIterator[Received]:
+    """The same for bytes from anywhere, of which ``size`` are to come.
+
+    Refuses: InvalidInput for another length, Md5Mismatch.
+    """
+    with_md5 = with_md5 or wanted_md5 is not None
     if size <= INLINE_MAX_BYTES:
-        inline = await call.small_body(INLINE_MAX_BYTES)
+        inline = b"".join([chunk async for chunk in chunks])
+        if len(inline) != size:
+            raise Refused("InvalidInput", OTHER_LENGTH)
         md5 = hash_of(inline) if with_md5 else None
         check_md5(wanted_md5, md5)
         yield Received(NewContent(len(inline), None, inline), text_of(md5))
         return
     depot.reserve.demand()
     async with depot.transfers:
-        file, md5_found = await _receive_file(call, depot, size, wanted_md5, with_md5=with_md5)
+        file, md5_found = await _receive_file(chunks, depot, size, wanted_md5, with_md5=with_md5)
     try:
         yield Received(NewContent(size, file.name, None), text_of(md5_found))
     except UnsureCommit:
@@ -66,13 +88,18 @@ async def received_body(
 
 
 async def _receive_file(
-    call: Call, depot: Depot, size: int, wanted_md5: bytes | None, *, with_md5: bool
+    chunks: AsyncIterator[bytes],
+    depot: Depot,
+    size: int,
+    wanted_md5: bytes | None,
+    *,
+    with_md5: bool,
 ) -> tuple[ContentFile, bytes | None]:
     file = await depot.run(lambda: depot.contents.create(with_md5=with_md5))
     try:
-        await _stream(call, depot, file)
+        await _stream(chunks, depot, file)
         if file.size_bytes != size:
-            raise Refused("InvalidInput", "The body is not as long as its header says.")
+            raise Refused("InvalidInput", OTHER_LENGTH)
         check_md5(wanted_md5, file.md5)
         await depot.run(file.finish)
     except BaseException:
@@ -111,13 +138,13 @@ def text_of(digest: bytes | None) -> str:
     return b64encode(digest).decode() if digest is not None else ""
 
 
-async def _stream(call: Call, depot: Depot, file: ContentFile) -> None:
+async def _stream(chunks: AsyncIterator[bytes], depot: Depot, file: ContentFile) -> None:
     """Fill one buffer while the other is written."""
     buffer, spare = depot.buffers.take(), depot.buffers.take()
     writing: asyncio.Future[None] | None = None
     filled = 0
     try:
-        async for chunk in call.chunks():
+        async for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
                 step = min(len(rest), BUFFER_BYTES - filled)

@@ -119,6 +119,7 @@ async def _serve(
             server.should_exit = True
         await asyncio.gather(*serving)
     finally:
+        await app.stop_copies()
         app.close()
 
 

@@ -94,7 +94,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _blob("get_blob_tags", "GET", "tags", "t", snapshots=True),
     _blob("set_blob_tags", "PUT", "tags", "t", snapshots=True),
     _blob("set_blob_expiry", "PUT", "expiry", "w", real=False),
-    _blob("abort_copy", "PUT", "copy", "w", real=False),
+    _blob("abort_copy", "PUT", "copy", "cw"),
     _blob("append_block", "PUT", "appendblock", "aw"),
     _blob("seal_append_blob", "PUT", "seal", "w"),
     _blob("put_page", "PUT", "page", "w", real=False),

@@ -80,3 +80,7 @@ CREATE TABLE tag (                          -- the tags of blobs once more, to b
     PRIMARY KEY (blob, key)
 ) WITHOUT ROWID;
 CREATE INDEX tag_by_value ON tag (key, value, blob);
+
+CREATE TABLE pending_copy (                 -- blobs whose contents are still being fetched
+    blob INTEGER PRIMARY KEY
+);

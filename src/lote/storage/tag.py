@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lote.storage.database import Tx
+from lote.storage.documents import parse_xml
 from lote.storage.errors import Refused
 from lote.storage.tag_expression import KEY_MAX, TAG_TEXT, VALUE_MAX, Comparison, Search
 
@@ -43,6 +44,19 @@ def check_tags(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
             raise Refused("DuplicateTagNames")
         tags[key] = value
     return tags
+
+
+def parse_tags_document(body: bytes) -> dict[str, str]:
+    """The tags of a request's body. Refuses: InvalidXmlDocument, what ``check_tags`` does."""
+    root = parse_xml(body)
+    if root.tag != "Tags":
+        raise Refused("InvalidXmlDocument")
+    pairs = []
+    for one in root.iterfind("TagSet/Tag"):
+        if one.find("Key") is None or one.find("Value") is None:
+            raise Refused("InvalidXmlDocument")
+        pairs.append((one.findtext("Key") or "", one.findtext("Value") or ""))
+    return check_tags(pairs)
 
 
 def tags_text(tags: Mapping[str, str]) -> str:

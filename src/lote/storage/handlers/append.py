@@ -7,6 +7,7 @@ from lote.storage.call import Answer, Call
 from lote.storage.database import Tx
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import invalid_header
+from lote.storage.handlers.copying import received_source
 from lote.storage.handlers.target import target_of
 from lote.storage.headers import (
     append_headers,
@@ -34,12 +35,18 @@ async def create_append_blob(call: Call, endpoint: Endpoint) -> Answer:
 
 
 async def append_block(call: Call, endpoint: Endpoint) -> Answer:
-    """REST: Append Block."""
-    if call.content_length() == 0:
+    """REST: Append Block, Append Block From URL."""
+    from_url = "x-ms-copy-source" in call.headers
+    if call.content_length() == 0 and not from_url:
         raise invalid_header("Content-Length", "0")
     position, target = parse_position(call), target_of(call)
     limit = endpoint.limits.append_block_bytes_max
-    async with received_body(call, endpoint.depot, limit, with_md5=False) as received:
+    bytes_of = (
+        received_source(call, endpoint, limit)
+        if from_url
+        else received_body(call, endpoint.depot, limit, with_md5=False)
+    )
+    async with bytes_of as received:
 
         def change(tx: Tx) -> blob.Blob:
             return append.append_block(tx, target(tx.connection), received.content, position)

@@ -12,7 +12,7 @@ from lote.storage.database import Tx
 from lote.storage.endpoint import MIB, Endpoint
 from lote.storage.errors import Refused, invalid_header, missing_header
 from lote.storage.handlers.append import create_append_blob
-from lote.storage.handlers.copying import copy_blob
+from lote.storage.handlers.copying import copy_blob, put_blob_from_url
 from lote.storage.handlers.target import (
     container_of,
     read_blob,
@@ -40,11 +40,11 @@ RANGE_MD5_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5
 
 
 async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
-    """REST: Put Blob, for block blobs; Copy Blob looks the same but for a header."""
+    """REST: Put Blob; Copy Blob and Put Blob From URL look the same but for headers."""
     check_blob_name(call.blob.decode())
-    if "x-ms-copy-source" in call.headers:
-        return await copy_blob(call, endpoint)
     kind = call.headers.get("x-ms-blob-type")
+    if kind is None and "x-ms-copy-source" in call.headers:
+        return await copy_blob(call, endpoint)
     if kind is None:
         raise missing_header("x-ms-blob-type")
     if kind == "PageBlob":
@@ -53,6 +53,8 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
         return await create_append_blob(call, endpoint)
     if kind != "BlockBlob":
         raise invalid_header("x-ms-blob-type", kind)
+    if "x-ms-copy-source" in call.headers:
+        return await put_blob_from_url(call, endpoint)
     properties, metadata = parse_properties(call, plain=True), parse_metadata(call)
     tags, target = parse_tags(call), target_of(call)
     parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")

@@ -12,6 +12,7 @@ from lote.storage.database import Tx
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query, unsupported_header
+from lote.storage.handlers.copying import received_source
 from lote.storage.handlers.target import container_of, read_check_of, snapshot_of, target_of
 from lote.storage.headers import (
     parse_metadata,
@@ -33,7 +34,7 @@ async def put_block(call: Call, endpoint: Endpoint) -> Answer:
     check_blob_name(call.blob.decode())
     block_id = parse_block_id(call)
     if "x-ms-copy-source" in call.headers:
-        raise Refused("NotImplemented", "Put Block From URL is not implemented by this endpoint.")
+        return await _put_block_from_url(call, endpoint, block_id)
     if call.content_length() == 0:
         raise Refused("InvalidHeaderValue", values={"HeaderName": "Content-Length"})
     target, limit = target_of(call), endpoint.limits.put_block_bytes_max
@@ -45,6 +46,16 @@ async def put_block(call: Call, endpoint: Endpoint) -> Answer:
     if received.md5:
         headers["Content-MD5"] = received.md5
     return Answer(201, headers)
+
+
+async def _put_block_from_url(call: Call, endpoint: Endpoint, block_id: str) -> Answer:
+    """REST: Put Block From URL."""
+    target, limit = target_of(call), endpoint.limits.put_block_bytes_max
+    async with received_source(call, endpoint, limit) as received:
+        await endpoint.depot.write(
+            lambda tx: block.stage_block(tx, target(tx.connection), block_id, received.content)
+        )
+    return Answer(201, {"x-ms-request-server-encrypted": "true", "Content-MD5": received.md5})
 
 
 async def put_block_list(call: Call, endpoint: Endpoint) -> Answer:

@@ -10,7 +10,7 @@ from lote.storage import tag
 from lote.storage.blob import set_tags
 from lote.storage.call import Answer, Call
 from lote.storage.container import get_container_id
-from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
+from lote.storage.documents import DOCUMENT_MAX_BYTES
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query
 from lote.storage.handlers.target import read_blob, target_of
@@ -36,7 +36,7 @@ async def set_blob_tags(call: Call, endpoint: Endpoint) -> Answer:
     wanted_md5 = parse_md5(call.headers.get("content-md5"), "content-md5")
     if wanted_md5 is not None:
         check_md5(wanted_md5, hash_of(body))
-    tags, target = parse_tags_document(body), target_of(call)
+    tags, target = tag.parse_tags_document(body), target_of(call)
     await endpoint.depot.write(lambda tx: set_tags(tx, target(tx.connection), tags))
     return Answer(204)
 
@@ -67,19 +67,6 @@ async def _find(call: Call, endpoint: Endpoint, search: Search) -> Answer:
     marker = encode_place(found[count - 1].place) if len(found) > count else ""
     body = found_xml(call, found[:count], marker)
     return Answer(200, {"Content-Type": "application/xml"}, body)
-
-
-def parse_tags_document(body: bytes) -> dict[str, str]:
-    """The tags of a request's body. Refuses: InvalidXmlDocument, what ``check_tags`` does."""
-    root = parse_xml(body)
-    if root.tag != "Tags":
-        raise Refused("InvalidXmlDocument")
-    pairs = []
-    for one in root.iterfind("TagSet/Tag"):
-        if one.find("Key") is None or one.find("Value") is None:
-            raise Refused("InvalidXmlDocument")
-        pairs.append((one.findtext("Key") or "", one.findtext("Value") or ""))
-    return tag.check_tags(pairs)
 
 
 def found_xml(call: Call, found: list[tag.Found], marker: str) -> bytes:
