@@ -8,12 +8,15 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from lote.storage.conditions import Conditions
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
 from lote.storage.lease import Lease, after_write, check_read, check_write, lease_text, parse_lease
 from lote.storage.tag import NO_TAGS, drop_tags, keep_tags, tags_text
 
+read_texts = msgspec.json.Decoder(dict[str, str]).decode
 COLUMNS = (
     "id, name, snapshot, kind, etag, created_us, modified_us, size, content, properties, metadata,"
     " tags, lease"
@@ -406,9 +409,9 @@ def blob_of_row(row: tuple[Any, ...]) -> Blob:
         modified_us,
         size,
         content,
-        json.loads(properties),
-        json.loads(metadata),
-        json.loads(tags) if tags else {},
+        read_texts(properties),
+        read_texts(metadata),
+        read_texts(tags) if tags else {},
         parse_lease(lease),
         kind,
         snapshot,

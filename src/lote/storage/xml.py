@@ -7,10 +7,13 @@ from urllib.parse import quote
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def escape(text: str) -> str:
     """Text for between two tags; characters that XML cannot hold become question marks."""
+    if SPECIAL.search(text) is None:
+        return text
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return ILLEGAL.sub("?", text).replace("\r", "&#13;")
 

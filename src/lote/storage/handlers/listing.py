@@ -41,6 +41,7 @@ INCLUDES = frozenset(
         "versions",
     ]
 )
+LISTED = [(name, header, element(header, "")) for name, header, _ in CONTENT_PROPERTIES]
 ONLY_DELETED = "deleted"  # of which there are none here
 ECHOED = (
     ("Prefix", "prefix"),
@@ -182,7 +183,10 @@ def blob_element(row: blob.Blob, includes: frozenset[str], now_us: int) -> str:
     """A blob or a snapshot in a list."""
     properties = {"content_type": DEFAULT_CONTENT_TYPE, **row.properties}
     contents = "".join(
-        element(header, properties.get(name, "")) for name, header, _ in CONTENT_PROPERTIES
+        [
+            element(header, properties[name]) if name in properties else empty
+            for name, header, empty in LISTED
+        ]
     )
     copied = ""
     if "copy" in includes:
