@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP})
+IS_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})  # what O_NOFOLLOW makes of a link
 _linking = threading.Lock()  # a file's mode is looked at, changed and used in one go
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -68,11 +69,20 @@ def open_beneath(folder: str, path: str, flags: int, mode: int = 0o600) -> int:
 
     Raises Escapes, or what ``os.open`` raises.
     """
-    parts = real_parts(folder, path)
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return _open_parts(folder, path_parts(path), flags, mode)
+    except OSError as error:
+        if error.errno not in IS_LINK:
+            raise
+    return _open_parts(folder, real_parts(folder, path), flags, mode)
+
+
+def _open_parts(folder: str, parts: list[str], flags: int, mode: int) -> int:
+    """Open a file by the parts of its path, none of which may be a link."""
     if not parts:
         return os.open(folder, _FOLDER)
     with opened_folder(folder, parts[:-1]) as parent:
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(parts[-1], flags, mode, dir_fd=parent)
 
 

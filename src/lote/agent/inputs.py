@@ -14,7 +14,7 @@ from lote.agent.cache import SMALL_BYTES, Cache, Content, Wanted, let_go
 from lote.agent.copying import copy_file
 from lote.agent.disk import is_disk_full
 from lote.agent.failures import failure
-from lote.agent.task_spec import ResourceFile
+from lote.agent.task_spec import NO_IDENTITY, ResourceFile, is_signed
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobError, BlobStopped
 from lote.blobs.files import write_all
@@ -63,6 +63,7 @@ def expand_inputs(
     """All files that these entries stand for; containers are listed. Raises InputFailed."""
     for file in files:
         mode = _file_mode(file)
+        _check_identity(file)
         if file.http_url is not None:
             yield Input(Wanted(file.http_url), file.file_path or "", mode)
             continue
@@ -156,6 +157,16 @@ def _place(
         raise InputFailed(_disk_failure("ResourceFileWriteFailed", error, path)) from error
     finally:
         os.close(target)
+
+
+def _check_identity(file: ResourceFile) -> None:
+    """Refuses: what only a managed identity could read."""
+    url = file.http_url or file.storage_container_url
+    if file.identity_reference is None or url is None or is_signed(url):
+        return
+    code = "BlobAccessDenied" if file.http_url else "ResourceContainerAccessDenied"
+    detail = ("BlobUrl", redact(url)), ("Message", NO_IDENTITY)
+    raise InputFailed(failure(code, ("FilePath", file.file_path or ""), *detail))
 
 
 def _file_mode(file: ResourceFile) -> int:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from lote.agent.batches import in_batches, work_off
 from lote.agent.beneath import create_beneath, open_beneath
 from lote.agent.disk import is_disk_full
 from lote.agent.failures import failure
 from lote.agent.pattern import Pattern, PatternError, expand_variables
-from lote.agent.task_spec import ContainerDestination, OutputFile
+from lote.agent.task_spec import NO_IDENTITY, ContainerDestination, OutputFile, is_signed
 from lote.blobs.client import BlobClient
-from lote.blobs.failure import BlobError
+from lote.blobs.failure import BlobError, BlobStopped
 from lote.blobs.permit import Permit
 from lote.blobs.urls import blob_url
 from lote.wire.frames import Failure
 
-FILES_MAX = 1_000_000  # of one pattern; a runaway task must not take the agent's memory
-
+SMALL_BYTES = 64 * 1024  # a thread takes several of these at once
 UPLOAD_CODES = {
     "not_found": "FileUploadContainerNotFound",
     "access_denied": "FileUploadAccessDenied",
@@ -32,13 +34,27 @@ PROPERTY_HEADERS = frozenset(
     ("content-type", "content-encoding", "content-language", "cache-control",
      "content-disposition")
 )  # fmt: skip
+# What the client says by itself, or what would make another request of it.
+OWN_HEADERS = frozenset(
+    ("x-ms-blob-type", "x-ms-version", "x-ms-date", "x-ms-copy-source", "x-ms-lease-id",
+     "x-ms-content-crc64", "x-ms-client-request-id")
+)  # fmt: skip
 
 
 class Upload(NamedTuple):
-    """One file to send: its path in the task directory and the blob's name."""
+    """One file to send: its path in the task directory, the blob's name, its size when found."""
 
     path: str
     blob: str
+    size_bytes: int
+
+
+class OutputFailed(Exception):
+    """An output could not be sent; ``failure`` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
 
 
 def is_wanted(output: OutputFile, exit_code: int) -> bool:
@@ -49,8 +65,8 @@ def is_wanted(output: OutputFile, exit_code: int) -> bool:
 
 def plan_uploads(
     output: OutputFile, task_directory: str, variables: dict[str, str]
-) -> list[Upload]:
-    """The files an output means, with their blobs' names, by path. Raises PatternError, OSError.
+) -> Iterator[Upload]:
+    """The files an output means, with their blobs' names. Raises PatternError, OSError.
 
     A plain pattern goes to the blob ``path`` (or the file's name); one with wildcards to
     ``path/`` and what follows the pattern's fixed leading directories.
@@ -58,8 +74,7 @@ def plan_uploads(
     container = output.destination.container
     prefix = ((container.path if container else None) or "").strip("/")
     pattern = Pattern(expand_variables(output.file_pattern, variables), task_directory)
-    uploads = []
-    for parts in _files_below(task_directory, pattern):
+    for parts, size_bytes in _files_below(task_directory, pattern):
         if not pattern.matches(parts):
             continue
         if pattern.is_plain:
@@ -67,14 +82,12 @@ def plan_uploads(
         else:
             relative = "/".join(parts[len(pattern.fixed) :])
             name = f"{prefix}/{relative}" if prefix else relative
-        uploads.append(Upload("/".join(parts), name))
-        if len(uploads) > FILES_MAX:
-            raise PatternError(f"the pattern stands for more than {FILES_MAX} files")
-    return sorted(uploads)
+        yield Upload("/".join(parts), name, size_bytes)
 
 
-def _files_below(task_directory: str, pattern: Pattern) -> Iterator[list[str]]:
-    """Files under the pattern's fixed directory; folders that are links are not entered."""
+def _files_below(task_directory: str, pattern: Pattern) -> Iterator[tuple[list[str], int]]:
+    """Files under the pattern's fixed directory, with their sizes; folders that are links are not
+    entered."""
     start = [task_directory, *pattern.fixed]
     for count in range(2, len(start) + 1):
         if os.path.islink("/".join(start[:count])):
@@ -89,11 +102,17 @@ def _files_below(task_directory: str, pattern: Pattern) -> Iterator[list[str]]:
         with entries:
             for entry in entries:
                 parts = [*folder, entry.name]
-                if entry.is_dir(follow_symlinks=False):
-                    if pattern.depth_max is None or len(parts) < pattern.depth_max:
-                        folders.append(parts)
-                else:
-                    yield parts
+                if not entry.is_dir(follow_symlinks=False):
+                    yield parts, _size_of(entry)
+                elif pattern.depth_max is None or len(parts) < pattern.depth_max:
+                    folders.append(parts)
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # somebody is still at work there; opening it will tell
+        return 0
 
 
 class UploadLog:
@@ -140,85 +159,138 @@ def _append_line(descriptor: int | None, line: str) -> None:
             raise
 
 
-def upload_output(
-    output: OutputFile,
-    task_directory: str,
-    variables: dict[str, str],
-    client: BlobClient,
-    log: UploadLog,
-    stop: threading.Event,
-    permit: Permit,
-) -> Failure | None:
-    """Send what one output means; the first failure ends it. Raises BlobStopped.
+class Sender:
+    """Sends the outputs of one run; for several threads.
 
-    Each blob becomes visible only with the permit.
+    ``stop`` ends it for good. After a failure of one output the rest of that output is left.
     """
-    container = output.destination.container
-    if container is None:
-        return None
-    try:
-        uploads = plan_uploads(output, task_directory, variables)
-    except (PatternError, OSError) as error:
-        log.complain(f"{output.file_pattern}: {error}")
-        return failure(
-            "FileUploadMiscError", ("FilePath", output.file_pattern), ("Message", str(error))
-        )
-    if not uploads:
-        log.say(f"{output.file_pattern}: no file matches")
-    for upload in uploads:
-        trouble = _upload_file(upload, container, task_directory, client, log, stop, permit)
-        if trouble is not None:
-            return trouble
-    return None
 
+    def __init__(
+        self,
+        task_directory: str,
+        variables: dict[str, str],
+        client: BlobClient,
+        log: UploadLog,
+        stop: threading.Event,
+        permit: Permit,
+        files: ThreadPoolExecutor,
+    ) -> None:
+        self._directory = task_directory
+        self._variables = variables
+        self._client = client
+        self._log = log
+        self._stop = stop
+        self._permit = permit
+        self._files = files
 
-def _upload_file(
-    upload: Upload,
-    container: ContainerDestination,
-    task_directory: str,
-    client: BlobClient,
-    log: UploadLog,
-    stop: threading.Event,
-    permit: Permit,
-) -> Failure | None:
-    try:
-        source = open_beneath(task_directory, upload.path, os.O_RDONLY)
-    except OSError as error:
-        log.complain(f"{upload.path}: not uploaded: {error.strerror}")
-        return None  # a link that leads out, or a file that is gone: not the task's output
-    try:
-        if not stat.S_ISREG(os.fstat(source).st_mode):
-            log.say(f"{upload.path}: not a file, not uploaded")
+    def send(self, output: OutputFile) -> Failure | None:
+        """Send what one output means. Raises BlobStopped.
+
+        Each blob becomes visible only with the permit.
+        """
+        container = output.destination.container
+        if container is None:
             return None
-        url = blob_url(container.container_url, upload.blob)
-        path = f"/proc/self/fd/{source}"
-        client.upload(path, url, _headers(container), stop=stop, permit=permit)
-    except BlobError as error:
-        log.complain(f"{upload.path}: {error}")
-        return failure(
-            UPLOAD_CODES[error.kind],
-            ("FilePath", upload.path),
-            ("BlobUrl", error.url),
-            ("HttpStatusCode", str(error.status) if error.status else ""),
-            ("Message", error.reason),
-        )
-    except OSError as error:
-        log.complain(f"{upload.path}: {error}")
-        return failure(
-            "FileUploadMiscError", ("FilePath", upload.path), ("Message", error.strerror or "")
-        )
-    finally:
-        os.close(source)
-    log.say(f"{upload.path}: uploaded as {upload.blob}")
-    return None
+        try:
+            if container.identity_reference is not None and not is_signed(container.container_url):
+                raise OutputFailed(_no_identity(output))
+            self._send_files(output, container)
+        except OutputFailed as failed:
+            return failed.failure
+        except (PatternError, OSError) as error:
+            self._log.complain(f"{output.file_pattern}: {error}")
+            return failure(
+                "FileUploadMiscError", ("FilePath", output.file_pattern), ("Message", str(error))
+            )
+        return None
+
+    def _send_files(self, output: OutputFile, container: ContainerDestination) -> None:
+        over = threading.Event()
+        headers = put_headers(container)
+        found = False
+
+        def planned() -> Iterator[Upload]:
+            nonlocal found
+            for upload in plan_uploads(output, self._directory, self._variables):
+                found = True
+                yield upload
+
+        def send_batch(batch: list[Upload]) -> None:
+            for upload in batch:
+                if self._stop.is_set():
+                    raise BlobStopped
+                if not over.is_set():
+                    self._send_file(upload, container.container_url, headers)
+
+        batches = in_batches(planned(), lambda upload: upload.size_bytes <= SMALL_BYTES)
+        work_off(batches, lambda batch: self._files.submit(send_batch, batch), over.set)
+        if not found:
+            self._log.say(f"{output.file_pattern}: no file matches")
+
+    def _send_file(self, upload: Upload, container_url: str, headers: dict[str, str]) -> None:
+        try:
+            source = open_beneath(self._directory, upload.path, os.O_RDONLY)
+        except OSError as error:
+            self._log.complain(f"{upload.path}: not uploaded: {error.strerror}")
+            return  # a link that leads out, or a file that is gone: not the task's output
+        try:
+            if not stat.S_ISREG(os.fstat(source).st_mode):
+                self._log.say(f"{upload.path}: not a file, not uploaded")
+                return
+            url = blob_url(container_url, _blob_name(upload.blob))
+            self._client.upload_open(source, url, headers, stop=self._stop, permit=self._permit)
+        except BlobError as error:
+            self._log.complain(f"{upload.path}: {error}")
+            raise OutputFailed(_blob_failure(error, upload.path)) from error
+        except OSError as error:
+            self._log.complain(f"{upload.path}: {error}")
+            text = error.strerror or ""
+            trouble = failure(
+                "FileUploadMiscError", ("FilePath", shown(upload.path)), ("Message", text)
+            )
+            raise OutputFailed(trouble) from error
+        finally:
+            os.close(source)
+        self._log.say(f"{upload.path}: uploaded as {upload.blob}")
 
 
-def _headers(container: ContainerDestination) -> dict[str, str]:
+def _blob_name(name: str) -> str:
+    """Refuses (``OSError``): a name that is not text, which no blob can have."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EILSEQ, "the file's name is not UTF-8") from error
+    return name
+
+
+def shown(path: str) -> str:
+    """A path as text, whatever bytes it has."""
+    return path.encode(errors="replace").decode()
+
+
+def _blob_failure(error: BlobError, path: str) -> Failure:
+    return failure(
+        UPLOAD_CODES[error.kind],
+        ("FilePath", shown(path)),
+        ("BlobUrl", error.url),
+        ("HttpStatusCode", str(error.status) if error.status else ""),
+        ("Message", error.reason),
+    )
+
+
+def _no_identity(output: OutputFile) -> Failure:
+    return failure(
+        "FileUploadAccessDenied", ("FilePath", output.file_pattern), ("Message", NO_IDENTITY)
+    )
+
+
+def put_headers(container: ContainerDestination) -> dict[str, str]:
+    """The headers of a blob's request that a task may set; the others are the client's own."""
     headers = {}
     for header in container.upload_headers or []:
         name = header.name.lower()
         if name in PROPERTY_HEADERS:
             name = f"x-ms-blob-{name}"
-        if name.startswith("x-ms-"):  # not Authorization, Content-Length and the like
+        if name.startswith(("x-ms-", "if-")) and name not in OWN_HEADERS:
             headers[name] = header.value or ""
     return headers

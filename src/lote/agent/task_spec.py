@@ -23,6 +23,12 @@ class EnvironmentSetting(_Member, frozen=True):
     value: str | None = None
 
 
+class IdentityReference(_Member, frozen=True):
+    """A managed identity that should be used instead of a signature."""
+
+    resource_id: str | None = None
+
+
 class ResourceFile(_Member, frozen=True):
     """One source of input files; exactly one of the first three is given."""
 
@@ -32,6 +38,7 @@ class ResourceFile(_Member, frozen=True):
     blob_prefix: str | None = None
     file_path: str | None = None
     file_mode: str | None = None
+    identity_reference: IdentityReference | None = None
 
 
 class UploadHeader(_Member, frozen=True):
@@ -43,6 +50,7 @@ class ContainerDestination(_Member, frozen=True):
     container_url: str
     path: str | None = None
     upload_headers: list[UploadHeader] | None = None
+    identity_reference: IdentityReference | None = None
 
 
 class Destination(_Member, frozen=True):
@@ -90,6 +98,14 @@ class TaskSpec(_Member, frozen=True):
     user_identity: UserIdentity | None = None
     max_task_retry_count: int | None = None  # start tasks have it here
     wait_for_success: bool = True
+
+
+NO_IDENTITY = "This node has no managed identity: the URL needs a signature of its own"
+
+
+def is_signed(url: str) -> bool:
+    """Whether a URL brings its own right, a SAS."""
+    return "sig=" in url.partition("?")[2]
 
 
 _DECODER = msgspec.json.Decoder(TaskSpec)

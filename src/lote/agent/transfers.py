@@ -20,7 +20,7 @@ from lote.agent.inputs import Input, InputFailed, expand_inputs, fetch_inputs, i
 from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
 from lote.agent.lease import Lease, RunPermit
-from lote.agent.outputs import UploadLog, is_wanted, upload_output
+from lote.agent.outputs import Sender, UploadLog, is_wanted
 from lote.agent.work import Work
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobStopped
@@ -129,12 +129,11 @@ class Transfers:
         variables = self._variables(work)
         trouble: Failure | None = None
         log = UploadLog(work.directory, owner)
+        sender = Sender(work.directory, variables, self._client, log, stop, permit, self._files)
         try:
             for output in work.spec.output_files or []:
                 if is_wanted(output, work.exit_code):
-                    failed = upload_output(
-                        output, work.directory, variables, self._client, log, stop, permit
-                    )
+                    failed = sender.send(output)
                     trouble = trouble or failed
         finally:
             log.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 from lote.blobs.attempts import Attempts, Transient, broken, refuse
@@ -25,6 +25,7 @@ from lote.blobs.urls import with_query
 
 API_VERSION = "2021-12-02"  # has all we send; the provider and Azurite take it
 SINGLE_PUT_MAX_BYTES = 16 * 1024 * 1024  # larger files go up in blocks, each retried alone
+PAGE_NAMES = 1000  # a page of the 5,000 allowed takes 20 MiB to read
 SMALL_ANSWER_BYTES_MAX = 64 * 1024 * 1024  # pages of lists have 5,000 names at most
 ATTEMPTS_MAX = 5
 CONNECTIONS_A_FILE = 4
@@ -162,18 +163,31 @@ class BlobClient:
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            size = os.fstat(descriptor).st_size
-            if size > self._single_put_max_bytes:
-                return self._put_blocks(
-                    descriptor, size, blob_url, headers, on_progress, stop, permit
-                )
-            body = file_body(descriptor, 0, size, check_of(permit))
-            etag = self._put_blob(blob_url, body, headers, stop, permit)
-            if on_progress is not None:
-                on_progress(size, size)
-            return etag
+            return self.upload_open(
+                descriptor, blob_url, headers, on_progress=on_progress, stop=stop, permit=permit
+            )
         finally:
             os.close(descriptor)
+
+    def upload_open(
+        self,
+        descriptor: int,
+        blob_url: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        on_progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        permit: Permit | None = None,
+    ) -> str:
+        """``upload`` of an open file, from its beginning."""
+        size = os.fstat(descriptor).st_size
+        if size > self._single_put_max_bytes:
+            return self._put_blocks(descriptor, size, blob_url, headers, on_progress, stop, permit)
+        body = file_body(descriptor, 0, size, check_of(permit))
+        etag = self._put_blob(blob_url, body, headers, stop, permit)
+        if on_progress is not None:
+            on_progress(size, size)
+        return etag
 
     def upload_bytes(
         self,
@@ -190,7 +204,8 @@ class BlobClient:
         self, container_url: str, prefix: str = "", *, stop: threading.Event | None = None
     ) -> Iterator[BlobItem]:
         """All blobs of a container whose names begin with ``prefix``, page by page, by name."""
-        query = f"restype=container&comp=list&prefix={quote(prefix, safe='')}"
+        query = f"restype=container&comp=list&maxresults={PAGE_NAMES}&prefix="
+        query += quote(prefix, safe="")
         url = with_query(container_url, query)
         marker = ""
         while True:
@@ -222,17 +237,40 @@ class BlobClient:
         permit: Permit | None,
     ) -> str:
         step = block_size(size_bytes)
-        ids: list[str] = []
-        for offset in range(0, size_bytes, step):
-            ids.append(block_id(len(ids)))
+        ids = [block_id(index) for index in range(-(-size_bytes // step))]
+        sent_bytes = 0
+        lock, over = threading.Lock(), threading.Event()
+
+        def put_block(index: int) -> None:
+            nonlocal sent_bytes
+            if over.is_set():
+                return  # another block failed for good
+            offset = index * step
             body = file_body(descriptor, offset, min(step, size_bytes - offset))
-            part_url = with_query(url, f"comp=block&blockid={quote(ids[-1], safe='')}")
+            part_url = with_query(url, f"comp=block&blockid={quote(ids[index], safe='')}")
             self._send("PUT", part_url, NO_HEADERS, body, stop)
-            if on_progress is not None:
-                on_progress(offset + body.size_bytes, size_bytes)
+            with lock:
+                sent_bytes += body.size_bytes
+                if on_progress is not None:
+                    on_progress(sent_bytes, size_bytes)
+
+        self._each(put_block, len(ids), over)
         body = bytes_body(block_list_xml(ids), check_of(permit))
         list_url = with_query(url, "comp=blocklist")
         return self._send("PUT", list_url, headers, body, stop, permit)[0]
+
+    def _each(self, work: Callable[[int], None], count: int, over: threading.Event) -> None:
+        """Do numbered work in a few threads. Raises what the first to fail raised."""
+        from concurrent.futures import ThreadPoolExecutor  # most agents send no large files
+
+        with ThreadPoolExecutor(min(count, self._connections_a_file), "block") as threads:
+            futures = [threads.submit(work, index) for index in range(count)]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                over.set()
+                raise
 
     def _send(
         self,

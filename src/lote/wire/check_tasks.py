@@ -7,6 +7,8 @@ in use, the pool's slots, what state a job is in) belong to the handlers.
 
 from __future__ import annotations
 
+import re
+
 from lote.wire.errors import Refused, invalid_property, missing_property
 from lote.wire.formats import check_id
 from lote.wire.rules import (
@@ -28,6 +30,7 @@ from lote.wire.task import (
     ExitOptions,
     MultiInstanceSettings,
     OutputFile,
+    OutputFileUploadHeader,
     TaskConstraints,
     TaskCreate,
     TaskDependencies,
@@ -35,6 +38,8 @@ from lote.wire.task import (
 )
 
 DEPENDENCY_CHARS_MAX = 64_000  # REST: task dependencies, all ids together
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110: token
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 SLOTS_MAX = 256  # REST: taskSlotsPerNode, so no task can need more
 
 
@@ -118,7 +123,17 @@ def check_output_files(name: str, files: list[OutputFile]) -> None:
             raise missing_property(prefix + ".destination.container")
         check_url(prefix + ".destination.container.containerUrl", container.container_url)
         for place, header in enumerate(container.upload_headers or ()):
-            check_text(f"{prefix}.destination.container.uploadHeaders[{place}].name", header.name)
+            _check_header(f"{prefix}.destination.container.uploadHeaders[{place}].", header)
+
+
+def _check_header(prefix: str, header: OutputFileUploadHeader) -> None:
+    """A header of HTTP that has no other behind it."""
+    check_text(prefix + "name", header.name)
+    if not _HEADER_NAME.fullmatch(header.name):
+        raise invalid_property(prefix + "name", header.name, "It is not the name of a header.")
+    if header.value is not None and _CONTROL.search(header.value):
+        reason = "A header's value has no line ends and control characters."
+        raise invalid_property(prefix + "value", None, reason)
 
 
 def check_dependencies(depends_on: TaskDependencies) -> None:
