@@ -15,8 +15,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 from lote.agent.copying import can_share
 from lote.agent.disk import is_disk_full
@@ -284,8 +285,14 @@ def hash_of(text: str) -> bytes:
 
 def without_signature(url: str) -> str:
     """The URL by which a content is known: a SAS is taken out, any other query stays."""
-    parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    address, _, query = url.partition("#")[0].partition("?")
+    rest = _unsigned(query)
+    return f"{address}?{rest}" if rest else address
+
+
+@lru_cache(maxsize=64)  # the files of a container have one signature
+def _unsigned(query: str) -> str:
+    pairs = parse_qsl(query, keep_blank_values=True)
     if any(name == "sig" for name, _ in pairs):
         pairs = [pair for pair in pairs if pair[0] not in SAS_PARAMETERS]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
+    return urlencode(pairs)

@@ -23,7 +23,7 @@ class Answer:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []  # of the body, parsed and not yet asked for
         self._trouble: Exception | None = None
@@ -37,7 +37,8 @@ class Answer:
 
     def header(self, name: str) -> str | None:
         """A header; several of one name are joined."""
-        return self._headers.get(name.lower())
+        value = self._headers.get(name.lower().encode())
+        return None if value is None else value.decode("latin-1").strip()
 
     @property
     def length(self) -> int | None:
@@ -48,8 +49,8 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        key = name.lower()
+        self._headers[key] = self._headers[key] + b", " + value if key in self._headers else value
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -81,8 +82,8 @@ class Answer:
             if taken > HEAD_BYTES_MAX:
                 raise BadAnswer("the headers have no end")
             self._feed(chunk)
-        text = self._headers.get("content-length", "")
-        if text.isdigit() and "transfer-encoding" not in self._headers:
+        text = self.header("content-length") or ""
+        if text.isdigit() and b"transfer-encoding" not in self._headers:
             self._length = int(text)
             if not self.is_whole:
                 self._left = self._length - sum(map(len, self._pieces))
@@ -105,7 +106,7 @@ class Answer:
             chunk = self._sock.recv(RECEIVE_BYTES)
             if chunk:
                 self._feed(chunk)
-            elif "transfer-encoding" in self._headers:
+            elif b"transfer-encoding" in self._headers:
                 raise ConnectionResetError("closed in the middle of a chunk")
             else:  # a body without a length ends with its connection
                 self.is_whole, self.keeps_alive = True, False

@@ -74,6 +74,7 @@ class Fetch:
         self._pieces: Pieces | None = None  # once the length is known
         self._etag = ""  # as the server spelled it
         self._md5 = ""
+        self._was_damaged = False
         self._content_type = ""
 
     def run(self) -> Fetched | None:
@@ -269,10 +270,16 @@ class Fetch:
         return self._fetched(size_bytes, None)
 
     def _check_md5(self, digest: hashlib._Hash | None) -> None:
-        """Refuses (tried again from the beginning): other bytes than the server says they are."""
-        if digest is not None and b64encode(digest.digest()).decode() != self._md5:
-            self._restart()
-            raise Transient(BlobError("misc", self._url, "the bytes do not have their Content-MD5"))
+        """Refuses other bytes than the server says they are. Once they are brought anew: they may
+        have been damaged on their way."""
+        if digest is None or b64encode(digest.digest()).decode() == self._md5:
+            return
+        failure = BlobError("misc", self._url, "the bytes do not have their Content-MD5")
+        if self._was_damaged:
+            raise failure
+        self._was_damaged = True
+        self._restart()
+        raise Transient(failure)
 
     def _fetched(self, size_bytes: int, content: bytes | None) -> Fetched:
         done = Downloaded(plain_etag(self._etag), size_bytes, self._content_type)
