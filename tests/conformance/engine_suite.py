@@ -62,6 +62,30 @@ class NodeSuite:
         assert rig.board.channels["two"].open
         assert rig.told == [], "who asked for it need not be told"
 
+    def test_halted_nodes_are_known_and_start_again(self, rig: Rig):
+        start(rig, "one", "two")
+        rig.board.send_runs("one", {1: LONG})
+        rig.until(lambda: rig.running("one") >= 1, "the run is at work")
+        rig.engine.halt_nodes(["one", "nobody"], wipes=False)
+        assert rig.running("one") == 0
+        assert states(rig) == {"one": False, "two": True}
+        rig.until(lambda: not rig.board.channels["one"].open, "the channel is closed")
+        start(rig, "one")
+        rig.until(lambda: hellos(rig, "one") == 2, "the node calls again")
+        assert states(rig) == {"one": True, "two": True}
+        rig.engine.halt_nodes(["one"], wipes=True)
+        start(rig, "one")
+        rig.until(lambda: hellos(rig, "one") == 3, "the node calls again")
+        boots = {h.boot for h in rig.board.hellos if h.node_id == "one"}
+        assert len(boots) == 3
+        assert rig.told == [], "who asked for it need not be told"
+
+    def test_halted_nodes_can_be_ended(self, rig: Rig):
+        start(rig, "one", "two")
+        rig.engine.halt_nodes(["one"], wipes=False)
+        rig.engine.stop_nodes(["one"])
+        assert states(rig) == {"two": True}
+
     def test_unknown_ids_are_passed_over(self, rig: Rig):
         start(rig, "one", "two")
         rig.engine.stop_nodes(["nobody", "one", "one", "nobody else"])

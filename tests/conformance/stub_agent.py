@@ -41,7 +41,9 @@ class StubAgent:
         self.socket = socket
 
     def talk(self) -> None:
-        hello = Hello(PROTOCOL, self.start["node_id"], "boot", "0", 1, 1, "127.0.0.1", "stub", [])
+        hello = Hello(
+            PROTOCOL, self.start["node_id"], str(os.getpid()), "0", 1, 1, "127.0.0.1", "stub", []
+        )
         self.socket.send(encode_frames([hello]))
         threading.Thread(target=self.report, daemon=True).start()
         for message in self.socket:

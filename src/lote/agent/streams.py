@@ -43,6 +43,7 @@ class Streams:
 
     def __init__(self, settings: AgentSettings, layout: Layout, log: Log) -> None:
         self._settings = settings
+        self._layout = layout
         self._root = layout.root
         self._log = log
         self._pool = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
@@ -75,6 +76,12 @@ class Streams:
                 case "delete":
                     delete_file(self._root, request.path, recursive=request.recursive)
                     self._post(request.stream, {}, iter(()))
+                case "logs":
+                    from lote.agent.log_upload import upload_logs
+
+                    self._log.flush()
+                    count = upload_logs(self._layout, request, self._settings.ca_file)
+                    self._post(request.stream, {}, iter([str(count).encode()]))
                 case "get" | "head":
                     self._serve_file(request)
                 case _:

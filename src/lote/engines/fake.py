@@ -79,6 +79,14 @@ class FakeEngine:
                 if node is not None:
                     node.end("stopped")
 
+    def halt_nodes(self, node_ids: list[str], *, wipes: bool) -> None:
+        """End these nodes and what they run, at once; scripted nodes have no files."""
+        with self._turn():
+            for node_id in node_ids:
+                node = self._nodes.get(node_id)
+                if node is not None:
+                    node.end("halted")
+
     def folder_of(self, node_id: str) -> Path | None:
         """None: scripted nodes have no files."""
         return None
@@ -171,7 +179,9 @@ class FakeEngine:
     # -- within -----------------------------------------------------------------------------
 
     def _start_node(self, order: NodeOrder) -> None:
-        node = self._nodes[order.node_id] = FakeNode(order, self._script, self)
+        known = self._nodes.get(order.node_id)
+        number = 1 if known is None else known.start + 1
+        node = self._nodes[order.node_id] = FakeNode(order, self._script, self, number)
         fate = self._script.fate(order)
         now_us = self.now_us()
         if fate.start_s is not None:

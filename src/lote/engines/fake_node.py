@@ -89,10 +89,12 @@ class FakeNode:
         "alive",
         "calls_home",
         "order",
+        "start",
         "why",
     )
 
-    def __init__(self, order: NodeOrder, script: Script, stage: Stage) -> None:
+    def __init__(self, order: NodeOrder, script: Script, stage: Stage, start: int = 1) -> None:
+        self.start = start  # numbers the starts of the node
         self.order = order
         self.alive = True
         self.calls_home = False  # true once its start has taken its time
@@ -134,7 +136,7 @@ class FakeNode:
         hello = Hello(
             protocol=PROTOCOL,
             node_id=self.order.node_id,
-            boot=f"{self.order.node_id}-1",
+            boot=f"{self.order.node_id}-{self.start}",
             version="fake",
             cores=self.order.slots,
             memory_bytes=1 << 30,

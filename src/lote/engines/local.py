@@ -119,7 +119,17 @@ class LocalEngine:
         with self._lock:
             self._refuse_closed()
         self._adopt_nodes()
-        self._end_nodes(node_ids, removes=True)
+        self._end_nodes(node_ids, removes=True, forgets=True)
+
+    def halt_nodes(self, node_ids: list[str], *, wipes: bool) -> None:
+        """End agents and tasks of these nodes; their folders stay, emptied when ``wipes``.
+
+        Raises EngineError when something can't be ended or removed.
+        """
+        with self._lock:
+            self._refuse_closed()
+        self._adopt_nodes()
+        self._end_nodes(node_ids, removes=wipes, forgets=False)
 
     def folder_of(self, node_id: str) -> Path | None:
         """The root directory of a node's files, if it has one."""
@@ -139,7 +149,7 @@ class LocalEngine:
             node_ids = list(self._nodes)
         try:
             if not leave_nodes:
-                self._end_nodes(node_ids, removes=False)
+                self._end_nodes(node_ids, removes=False, forgets=True)
         finally:
             self._deathwatch.close()
 
@@ -209,7 +219,7 @@ class LocalEngine:
 
     # -- ending -----------------------------------------------------------------------------
 
-    def _end_nodes(self, node_ids: list[str], *, removes: bool) -> None:
+    def _end_nodes(self, node_ids: list[str], *, removes: bool, forgets: bool) -> None:
         with self._lock:
             nodes = [self._nodes[n] for n in dict.fromkeys(node_ids) if n in self._nodes]
             for node in nodes:
@@ -225,7 +235,7 @@ class LocalEngine:
                 if removes:
                     remove_folder(node.folder)
                 with self._lock:
-                    if self._nodes.get(node.node_id) is node:
+                    if forgets and self._nodes.get(node.node_id) is node:
                         del self._nodes[node.node_id]
         if stuck:
             raise EngineError("nodes do not end: " + ", ".join(n.node_id for n in stuck))

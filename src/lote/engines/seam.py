@@ -77,6 +77,10 @@ class Engine(Protocol):
     def stop_nodes(self, node_ids: list[str]) -> None:
         """End these nodes and all that runs on them; unknown ones are passed over."""
 
+    def halt_nodes(self, node_ids: list[str], *, wipes: bool) -> None:
+        """End these nodes' agents and all that runs on them, like machines switched off; they can
+        be started again. Their files stay, unless ``wipes``. Unknown ones are passed over."""
+
     def folder_of(self, node_id: str) -> Path | None:
         """The root directory of a node's files, if this process can read it; else None."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from lote.engines.seam import Engine, EngineError, NodeOrder
-from lote.server import fleet, node_calls
+from lote.server import fleet, node_actions, node_calls
 from lote.server.kept import KeptFiles
 from lote.server.owner import Owner
 
@@ -48,6 +48,10 @@ class EngineDesk:
         """End these nodes; the owner is told when they have gone."""
         self._queues[engine].put(lambda: self._stop(engine, node_ids))
 
+    def halt(self, engine: str, node_id: str, *, wipes: bool) -> None:
+        """Switch a node off; the owner is told when nothing of it runs any more."""
+        self._queues[engine].put(lambda: self._halt(engine, node_id, wipes))
+
     def forget_files(self, directories: list[str]) -> None:
         """Remove what was kept of these directories."""
         for jobs in list(self._queues.values())[:1]:
@@ -82,6 +86,18 @@ class EngineDesk:
             if folder is not None:
                 self._kept.keep(node_id, folder)
         self._enders.submit(self._end, name, node_ids)
+
+    def _halt(self, name: str, node_id: str, wipes: bool) -> None:
+        self._enders.submit(self._switch_off, name, node_id, wipes)
+
+    def _switch_off(self, name: str, node_id: str, wipes: bool) -> None:
+        try:
+            self._engines[name].halt_nodes([node_id], wipes=wipes)
+        except EngineError as error:
+            log.error("node_not_halted", extra={"engine": name, "error": str(error)})
+            self._owner.tell(node_actions.halt_failed, node_id, str(error))
+            return
+        self._owner.tell(node_actions.node_halted, node_id)
 
     def _end(self, name: str, node_ids: list[str]) -> None:
         try:

@@ -11,6 +11,7 @@ import sys
 
 import msgspec
 
+from lote.domain.node import HALTING
 from lote.engines.seam import NodeOrder
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
 from lote.server.node_states import move_node, show_occupancy
@@ -30,11 +31,26 @@ DRAINING = frozenset({"taskcompletion", "retaineddata"})  # options that let tas
 
 
 def settle_node(tx: Tx, node: NodeState) -> None:
-    """Show whether the node is busy; a leaving node that is empty goes."""
+    """Show whether the node is busy; a leaving node that is empty goes, one that is to restart or
+    to rest is switched off."""
     if node.state in ("idle", "running"):
         show_occupancy(tx, node)
+        if node.state == "idle" and node.scheduling == "disabled" and not node.placed:
+            move_node(tx, node, "set_offline")
     elif node.state == "leavingpool" and not node.placed and not node.is_going:
         _send_away(tx, node)
+    elif node.state in HALTING and not node.placed and not node.is_halting and node.boot:
+        switch_off(tx, node)
+
+
+def switch_off(tx: Tx, node: NodeState) -> None:
+    """Have the engine end the node's agent; ``node_actions.node_halted`` goes on."""
+    node.is_halting = True
+    desk = tx.memory.desk
+    engine = tx.memory.pools[node.pool_key].engine
+    wipes = node.state == "reimaging"
+    if desk is not None:
+        tx.after.append(lambda: desk.halt(engine, node.id, wipes=wipes))
 
 
 def settle_pool(tx: Tx, pool: PoolState) -> None:
@@ -286,7 +302,7 @@ def begin_leave(tx: Tx, node: NodeState, option: str) -> None:
 
 
 def apply_deallocation(tx: Tx, node: NodeState) -> None:
-    """Kill, or let finish, what runs on a leaving node."""
+    """Kill, or let finish, what runs on a node that is to leave, to restart or to rest."""
     runs = list(node.placed.values())
     revoke_backlog(tx, [one for one in runs if one.is_prefetched])
     if node.link is None:
@@ -356,6 +372,9 @@ def order_failed(tx: Tx, node_ids: list[str], text: str) -> None:
         if node is None:
             continue
         pool = tx.memory.pools[node.pool_key]
+        if node.state != "creating":
+            lose_node(tx, node, text)  # it was to be started again
+            continue
         node_gone(tx, node_id)
         pool.order_failures = ORDER_FAILURES_MAX
         if pool.allocation_state == "resizing":

@@ -38,6 +38,7 @@ from lote.server.handlers import job as job_handlers
 from lote.server.handlers import job_schedule as job_schedule_handlers
 from lote.server.handlers import node as node_handlers
 from lote.server.handlers import node_access as node_access_handlers
+from lote.server.handlers import node_logs as node_log_handlers
 from lote.server.handlers import pool as pool_handlers
 from lote.server.handlers import task as task_handlers
 from lote.server.handlers import usage as usage_handlers
@@ -71,6 +72,7 @@ _MODULES: tuple[ModuleType, ...] = (
     job_handlers,
     job_schedule_handlers,
     node_access_handlers,
+    node_log_handlers,
     node_handlers,
     pool_handlers,
     task_handlers,

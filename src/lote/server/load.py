@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from lote.domain.node import HALTING
 from lote.server.fleet import NODE_LOST, add_node_state
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
@@ -31,7 +32,8 @@ def load_memory(tx: Tx) -> None:
     for node_record in node_rows.list_present_nodes(tx.db):
         node = add_node_state(tx, node_record)
         node.is_lost = node.state == "unusable" and NODE_LOST in (node_record.errors or "")
-        if node.link is None and node.state != "creating" and not node.is_lost:
+        is_awaited = node.state not in ("creating", "deallocated") and not node.is_lost
+        if node.link is None and is_awaited:
             await_node(tx, node)
         show_eligible(tx, node)
     for job_record in job_rows.list_living_jobs(tx.db):
@@ -159,6 +161,8 @@ def _doom(job: JobState, node: NodeState) -> int:
         return RERUN  # what ran has completed; this one had not begun
     if job.state == "disabling" and job.disable_option != "wait":
         return REQUEUE
-    if node.state == "leavingpool" and node.deallocation in ("requeue", "terminate"):
+    is_to_empty = node.state in HALTING or node.state == "leavingpool"
+    is_to_empty |= node.scheduling == "disabled"
+    if is_to_empty and node.deallocation in ("requeue", "terminate"):
         return REQUEUE
     return KEEP

@@ -73,6 +73,8 @@ class NodeState(msgspec.Struct):
     """Its agent has gone for good; it is shown until its replacement has called."""
     is_going: bool = False
     """Its engine is ending it."""
+    is_halting: bool = False
+    """Its engine is switching it off, to be started again now or later."""
 
 
 class JobState(msgspec.Struct):
@@ -124,6 +126,9 @@ class Desk(Protocol):
 
     def stop(self, engine: str, node_ids: list[str]) -> None:
         """End these nodes; the owner is told when they have gone."""
+
+    def halt(self, engine: str, node_id: str, *, wipes: bool) -> None:
+        """Switch a node off; the owner is told when nothing of it runs any more."""
 
     def forget_files(self, directories: list[str]) -> None:
         """Remove what was kept of these directories of nodes that have gone."""

@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from lote.domain.node import HALTING
 from lote.domain.reconcile import reconcile
 from lote.server.fleet import (
     SECRET_BYTES,
@@ -14,6 +15,7 @@ from lote.server.fleet import (
     remove_node,
     request_agent,
     requeue_all,
+    switch_off,
 )
 from lote.server.memory import FORGET, KEEP, Link, NodeState
 from lote.server.node_states import make_ready, move_node, show_eligible
@@ -48,7 +50,7 @@ def connect_node(
     """An agent said hello on a new connection. ``account``: name and URL for tasks."""
     memory = tx.memory
     node = memory.nodes.get(node_key)
-    if node is None or node.is_lost or node.is_going:
+    if node is None or node.is_lost or node.is_going or node.is_halting:
         tx.after.append(link.close)
         return
     old = memory.links.get(node_key)
@@ -59,6 +61,7 @@ def connect_node(
     node.lost_at = None
     pool = memory.pools[node.pool_key]
     is_new_boot = node.boot != hello.boot
+    is_to_halt = node.state in HALTING and node.boot is not None
     confirmed = _take_inventory(tx, node, hello)
     if is_new_boot:
         node.boot = hello.boot
@@ -77,7 +80,7 @@ def connect_node(
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)
-    if node.state == "leavingpool":
+    if node.state == "leavingpool" or is_to_halt:
         apply_deallocation(tx, node)
     elif node.state == "unusable" and not is_new_boot:
         show_eligible(tx, node)  # its trouble is not over because it called again; it tells when
@@ -142,11 +145,15 @@ def disconnect_node(tx: Tx, node_key: int, link: Link) -> None:
     if node is None:
         return
     node.link = None
+    if node.is_halting:
+        return  # it was asked for
     await_node(tx, node)
     if node.state == "leavingpool":
         show_eligible(tx, node)
         memory.dirty_nodes.add(node.key)
-    elif node.state not in ("creating", "unusable", "unknown"):
+    elif node.state in HALTING:
+        memory.dirty_nodes.add(node.key)
+    elif node.state not in ("creating", "unusable", "unknown", "deallocated"):
         move_node(tx, node, "lose_contact")
 
 
@@ -229,7 +236,12 @@ def resume_nodes(tx: Tx, engine: str, listed: dict[str, bool]) -> None:
         if node.state == "leavingpool":
             remove_node(tx, node)
             continue
+        if node.state == "deallocated":
+            continue  # it rests
         requeue_all(tx, node)
+        if node.state in HALTING:
+            switch_off(tx, node)
+            continue
         secret = tx.world.new_secret(SECRET_BYTES).hex()
         node.secret_digest = hashlib.sha256(secret.encode()).digest()
         node.lost_at = None

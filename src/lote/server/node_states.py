@@ -14,6 +14,8 @@ _TO_STARTING = {
     "creating": ("contact",),
     "unknown": ("return_starting",),
     "unusable": ("recover",),
+    "rebooting": ("restart",),
+    "reimaging": ("restart",),
 }
 _FROM_STARTING = {
     "idle": ("make_ready",),

@@ -230,8 +230,11 @@ class Ack(_Frame, tag="ack", frozen=True):
 class Open(_Frame, tag="open", frozen=True):
     """A request for node files; the answer goes to ``/node/streams/<stream>``.
 
-    ``verb``: list, get, head or delete. ``path`` is relative to the node's root directory.
+    ``verb``: list, get, head, delete or logs. ``path`` is relative to the node's root directory.
     ``start`` and ``end`` (inclusive, None = to the end) select bytes of a get.
+
+    ``logs`` uploads the agent's logs to the container whose signed URL is ``path``, under the name
+    ``prefix``; ``start`` and ``end`` are then moments in microseconds. The answer is their number.
     """
 
     stream: str
@@ -240,6 +243,7 @@ class Open(_Frame, tag="open", frozen=True):
     recursive: bool = False
     start: int | None = None
     end: int | None = None
+    prefix: str = ""
 
 
 class Clean(_Frame, tag="clean", frozen=True):

@@ -19,7 +19,7 @@ from compared import differences
 from lote.engines.fake import FakeEngine
 from lote.engines.script import Script
 from lote.engines.seam import EngineError, NodeOrder
-from lote.server import fleet, node_calls
+from lote.server import fleet, node_actions, node_calls
 from lote.server.channel import Callers, LocalConnection, LocalSwitchboard
 from lote.server.handlers import task as task_handlers
 from lote.server.http import find_handler
@@ -80,6 +80,9 @@ class BenchDesk:
     def stop(self, engine: str, node_ids: list[str]) -> None:
         self._asked.append(lambda: self._stop(node_ids))
 
+    def halt(self, engine: str, node_id: str, *, wipes: bool) -> None:
+        self._asked.append(lambda: self._halt(node_id, wipes))
+
     def forget_files(self, directories: list[str]) -> None:
         self.forgotten += directories
 
@@ -102,6 +105,10 @@ class BenchDesk:
             self._engine.start_nodes(orders)
         except EngineError as error:
             self._owner.tell(fleet.order_failed, [one.node_id for one in orders], str(error))
+
+    def _halt(self, node_id: str, wipes: bool) -> None:
+        self._engine.halt_nodes([node_id], wipes=wipes)
+        self._owner.tell(node_actions.node_halted, node_id)
 
     def _stop(self, node_ids: list[str]) -> None:
         self._engine.stop_nodes(node_ids)

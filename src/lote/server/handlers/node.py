@@ -7,6 +7,12 @@ from typing import Any
 
 from lote.server.handlers.pool import existing_pool
 from lote.server.memory import NodeState
+from lote.server.node_actions import (
+    begin_action,
+    begin_start,
+    disable_scheduling,
+    enable_scheduling,
+)
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, chosen, filter_of, paged
 from lote.server.request import Answer, Request
@@ -17,7 +23,13 @@ from lote.store.records import NodeRecord, TaskRecord
 from lote.store.tasks import get_tasks_by_key
 from lote.wire.errors import Refused
 from lote.wire.formats import parse_timestamp
-from lote.wire.node import Node
+from lote.wire.node import (
+    Node,
+    NodeDeallocate,
+    NodeDisableScheduling,
+    NodeReboot,
+    NodeReimage,
+)
 from lote.wire.odata import Value, evaluate
 
 _TIMES = frozenset(
@@ -54,6 +66,61 @@ def get_node(tx: Tx, request: Request) -> Answer:
     shown = view_node(record, pool, live(tx, record), request.base_url)
     shown |= recent_tasks(tx, request, [record]).get(record.key, {})
     return answer_one(request, shown, Node, None)
+
+
+def reboot_node(tx: Tx, request: Request) -> Answer:
+    """Restart a node's agent; its files stay. Refuses: by the node's state."""
+    body: NodeReboot | None = request.body
+    option = (body.node_reboot_option if body else None) or "requeue"
+    begin_action(tx, _acting_node(tx, request), "reboot", option)
+    return Answer()
+
+
+def reimage_node(tx: Tx, request: Request) -> Answer:
+    """Restart a node with an empty disk. Refuses: by the node's state."""
+    body: NodeReimage | None = request.body
+    option = (body.node_reimage_option if body else None) or "requeue"
+    begin_action(tx, _acting_node(tx, request), "reimage", option)
+    return Answer()
+
+
+def deallocate_node(tx: Tx, request: Request) -> Answer:
+    """Switch a node off; it stays in its pool, with its files. Refuses: by the node's state."""
+    body: NodeDeallocate | None = request.body
+    option = (body.node_deallocate_option if body else None) or "requeue"
+    begin_action(tx, _acting_node(tx, request), "deallocate", option)
+    return Answer()
+
+
+def start_node(tx: Tx, request: Request) -> Answer:
+    """Switch a deallocated node on again. Refuses: by the node's state."""
+    begin_start(tx, _acting_node(tx, request))
+    return Answer()
+
+
+def disable_node_scheduling(tx: Tx, request: Request) -> Answer:
+    """Put no more tasks on a node. Refuses: NodeAlreadyInTargetSchedulingState."""
+    body: NodeDisableScheduling | None = request.body
+    option = (body.node_disable_scheduling_option if body else None) or "requeue"
+    disable_scheduling(tx, _acting_node(tx, request), option)
+    return Answer()
+
+
+def enable_node_scheduling(tx: Tx, request: Request) -> Answer:
+    """Put tasks on a node again. Refuses: NodeAlreadyInTargetSchedulingState."""
+    enable_scheduling(tx, _acting_node(tx, request))
+    return Answer()
+
+
+def _acting_node(tx: Tx, request: Request) -> NodeState:
+    pool = existing_pool(tx.db, request.params["pool_id"])
+    if pool.state == "deleting":
+        raise Refused("PoolBeingDeleted")
+    record = rows.get_node(tx.db, pool.id, request.params["node_id"])
+    node = tx.memory.nodes.get(record.key) if record is not None else None
+    if node is None:
+        raise Refused("NodeNotFound")
+    return node
 
 
 def live(tx: Tx, record: NodeRecord) -> dict[str, Any]:

@@ -192,6 +192,13 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
     return _touched(tx, record)
 
 
+def upgrade_pool_os(tx: Tx, request: Request) -> Answer:
+    """Refuses: PoolNotEligibleForOSVersionUpgrade, as only pools of cloud services could be."""
+    record = existing_pool(tx.db, request.params["pool_id"])
+    check_write(request, record.modified_us)
+    raise Refused("PoolNotEligibleForOSVersionUpgrade")
+
+
 def stop_pool_resize(tx: Tx, request: Request) -> Answer:
     """Stop a resize where it stands. A steady pool stays as it is: clients written for slow
     pools ask for it when a fast one has long finished. Refuses: PoolBeingDeleted."""

@@ -1,0 +1,207 @@
+"""What is done to nodes: reboot, reimage, deallocate, start, scheduling off and on."""
+
+from __future__ import annotations
+
+import pytest
+
+NODE = {"pool_id": "p"}
+OPTIONS = {
+    "reboot_node": "nodeRebootOption",
+    "reimage_node": "nodeReimageOption",
+    "deallocate_node": "nodeDeallocateOption",
+    "disable_node_scheduling": "nodeDisableSchedulingOption",
+}
+
+
+def act(bench, name, node_id, option=None, **given):
+    body = {OPTIONS[name]: option} if option else None
+    return bench.ask(name, body, node_id=node_id, **NODE, **given)
+
+
+@pytest.fixture
+def busy(bench):
+    """Two nodes that each run a task, and a third task that waits."""
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.add_tasks(3)
+    assert sorted(bench.running()) == ["t0", "t1"]
+    return bench
+
+
+def node_of(bench, task_id):
+    return bench.task(task_id)["nodeInfo"]["nodeId"]
+
+
+def states_of(bench, node_id):
+    return bench.trail[f"node {node_id}"]
+
+
+def boot_of(bench, node_id):
+    return bench.owner.memory.node_of_id(node_id).boot
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("reboot_node", "rebooting"), ("reimage_node", "reimaging")]
+)
+def test_what_runs_is_requeued_and_the_node_comes_back(busy, name, state):
+    node_id = node_of(busy, "t0")
+    boot = boot_of(busy, node_id)
+    act(busy, name, node_id, settled=False)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == state
+    busy.advance(5)
+    assert boot_of(busy, node_id) not in (None, boot)
+    passed = states_of(busy, node_id)
+    assert passed[passed.index(state) :][-1] in ("idle", "running")
+    assert busy.task("t0")["executionInfo"]["requeueCount"] == 1
+    busy.advance(60)
+    assert busy.counts()["succeeded"] == 3
+    busy.check()
+
+
+def test_terminate_ends_what_runs(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "reboot_node", node_id, "terminate")
+    shown = busy.task("t0")
+    assert shown["state"] == "completed"
+    assert shown["executionInfo"]["failureInfo"]["code"] == "TaskEnded"
+    busy.advance(60)
+    assert busy.counts()["succeeded"] == 2
+    busy.check()
+
+
+def test_taskcompletion_waits_and_takes_nothing_new(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "reboot_node", node_id, "taskcompletion")
+    busy.advance(5)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == "rebooting"
+    assert busy.task("t0")["state"] == "running"
+    busy.advance(6)
+    assert busy.task("t0")["executionInfo"]["requeueCount"] == 0
+    assert busy.task("t0")["state"] == "completed"
+    busy.advance(30)
+    assert busy.counts()["succeeded"] == 3
+    assert busy.node_states() == ["idle", "idle"]
+    busy.check()
+
+
+def test_a_reboot_is_refused_while_one_goes_on(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "reboot_node", node_id, "taskcompletion")
+    assert busy.refusal("reboot_node", node_id=node_id, **NODE) == "NodeBeingRebooted"
+    assert busy.refusal("reimage_node", node_id=node_id, **NODE) == "NodeBeingRebooted"
+    assert busy.refusal("start_node", node_id=node_id, **NODE) == "NodeBeingRebooted"
+
+
+def test_the_start_task_runs_again(bench):
+    bench.add_pool(startTask={"commandLine": "sh -c 'sleep 3'", "waitForSuccess": True})
+    bench.advance(10)
+    (node,) = bench.nodes()
+    first = node["startTaskInfo"]["startTime"]
+    act(bench, "reboot_node", node["id"])
+    bench.advance(1)
+    assert bench.node_states() == ["waitingforstarttask"]
+    bench.advance(10)
+    (node,) = bench.nodes()
+    assert node["state"] == "idle"
+    assert node["startTaskInfo"]["startTime"] > first
+    bench.check()
+
+
+def test_deallocate_and_start(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "deallocate_node", node_id)
+    busy.advance(1)
+    shown = busy.ask("get_node", node_id=node_id, settled=False, **NODE)
+    assert shown["state"] == "deallocated"
+    assert busy.pool()["currentDedicatedNodes"] == 2, "it stays in its pool"
+    busy.advance(100)
+    assert busy.counts()["succeeded"] == 3, "the other node did it all"
+    assert busy.refusal("reboot_node", node_id=node_id, **NODE) == "OperationNotValidOnNode"
+    busy.restart()
+    busy.advance(100)
+    assert sorted(busy.node_states()) == ["deallocated", "idle"], "it rests over a restart"
+    act(busy, "start_node", node_id)
+    busy.advance(1)
+    assert busy.node_states() == ["idle", "idle"]
+    busy.check()
+
+
+def test_a_deallocated_node_leaves_when_the_pool_shrinks(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "deallocate_node", node_id)
+    busy.advance(1)
+    busy.ask("delete_pool", pool_id="p")
+    busy.advance(5)
+    assert busy.refusal("get_pool", pool_id="p") == "PoolNotFound"
+    busy.check()
+
+
+@pytest.mark.parametrize("option", ["requeue", "terminate", "taskcompletion"])
+def test_scheduling_off_and_on(busy, option):
+    node_id = node_of(busy, "t0")
+    act(busy, "disable_node_scheduling", node_id, option)
+    shown = busy.ask("get_node", node_id=node_id, settled=False, **NODE)
+    assert shown["schedulingState"] == "disabled"
+    code = busy.refusal("disable_node_scheduling", node_id=node_id, **NODE)
+    assert code == "NodeAlreadyInTargetSchedulingState"
+    assert shown["state"] == ("running" if option == "taskcompletion" else "offline")
+    busy.advance(60)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == "offline"
+    busy.add_task("later")
+    assert node_of(busy, "later") != node_id
+    act(busy, "enable_node_scheduling", node_id)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == "idle"
+    code = busy.refusal("enable_node_scheduling", node_id=node_id, **NODE)
+    assert code == "NodeAlreadyInTargetSchedulingState"
+    busy.check()
+
+
+def test_a_disabled_node_stays_so_over_a_reboot_and_a_restart(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "disable_node_scheduling", node_id)
+    act(busy, "reboot_node", node_id)
+    busy.advance(2)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == "offline"
+    busy.restart()
+    busy.advance(2)
+    shown = busy.ask("get_node", node_id=node_id, settled=False, **NODE)
+    assert (shown["state"], shown["schedulingState"]) == ("offline", "disabled")
+    busy.check()
+
+
+@pytest.mark.parametrize("name", ["reboot_node", "reimage_node", "deallocate_node"])
+def test_a_restart_in_the_middle_loses_nothing(busy, name):
+    node_id = node_of(busy, "t0")
+    act(busy, name, node_id, "taskcompletion")
+    busy.restart()
+    busy.advance(60)
+    state = busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"]
+    assert state == ("deallocated" if name == "deallocate_node" else "idle")
+    assert busy.counts()["succeeded"] == 3
+    busy.check()
+
+
+def test_a_lost_agent_can_be_rebooted_into_life(bench):
+    bench.add_pool()
+    (node,) = bench.nodes()
+    bench.engine.cut(node["id"])
+    bench.advance(1)
+    assert bench.node_states() == ["unknown"]
+    act(bench, "reboot_node", node["id"])
+    bench.advance(2)
+    assert bench.node_states() == ["idle"]
+    bench.check()
+
+
+def test_users_are_gone_with_the_disk(bench):
+    bench.add_pool()
+    (node,) = bench.nodes()
+    bench.ask("create_node_user", {"name": "u"}, node_id=node["id"], **NODE)
+    act(bench, "reboot_node", node["id"])
+    bench.advance(1)
+    assert bench.refusal("create_node_user", {"name": "u"}, node_id=node["id"], **NODE) == (
+        "NodeUserExists"
+    )
+    act(bench, "reimage_node", node["id"])
+    bench.advance(1)
+    bench.ask("create_node_user", {"name": "u"}, node_id=node["id"], **NODE)
