@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
@@ -260,18 +261,10 @@ def test_copies_within_storage_keep_type_and_metadata(lote):
 def test_lists(lote):
     lote.put("a", "logs/1", "logs/2", "logs-old")
     assert lote("ls").stdout == "az://box\n"
-    assert lote("ls", "az://box").stdout.splitlines() == [
-        "az://box/logs/",
-        "az://box/a",
-        "az://box/logs-old",
-    ] or lote("ls", "az://box").stdout.splitlines() == [
-        "az://box/a",
-        "az://box/logs-old",
-        "az://box/logs/",
-    ]
+    assert lote("ls", "az://box").stdout == "az://box/a\naz://box/logs-old\naz://box/logs/\n"
     assert lote("ls", "-r", "az://box/logs").stdout == "az://box/logs/1\naz://box/logs/2\n"
     assert lote("ls", "az://box/logs*").stdout == "az://box/logs-old\n"
-    assert "14 B  2 blobs" in lote("ls", "-l", "az://box/logs/").stdout
+    assert " 14 B  2 blobs" in lote("ls", "-l", "az://box/logs/").stdout
     row = lote("ls", "-o", "tsv", "az://box/a").stdout.rstrip("\n").split("\t")
     assert (row[0], row[1], row[4]) == ("BlockBlob", "7", "az://box/a")
     assert json.loads(lote("ls", "-o", "json", "az://box/logs/").stdout)[1]["name"] == "logs/2"
@@ -303,6 +296,46 @@ def test_removing(lote):
     lote("rm", "-r", "az://box")
     assert list(lote.sdk.list_containers()) == []
     lote.sdk.create_container("other")
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n", 2), ("", 2), ("y", 0)])
+def test_on_a_terminal_it_asks_before_much_is_removed(lote, answer, left):
+    lote.put("a", "b")
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            [*LOTE, "rm", "az://box/*"],
+            env={**os.environ, **lote.environment},
+            stdin=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.write(ours, f"{answer}\n".encode())
+        _, said = process.communicate(timeout=WITHIN_S)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert said.startswith("Remove 2 blobs (14 B)? [y/N]")
+    assert (process.returncode, len(lote.names())) == (1 if left else 0, left)
+
+
+def test_a_bar_is_for_terminals(lote):
+    Path("big").write_bytes(os.urandom(BIG))
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [*LOTE, "cp", "big", "az://box/"],
+            env={**os.environ, **lote.environment, "TERM": "xterm"},
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a terminal ends that nobody writes to any more
+            while piece := screen.read(1 << 16):
+                shown += piece
+    assert process.wait(WITHIN_S) == 0
+    assert b"/1 " in shown
+    assert b"MiB" in shown
 
 
 def test_signatures(lote):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from documents import ROOT, Command, blocks, commands
 
 from lote.cli.ready import exports
+from lote.storage.operations import LEFT_OUT
 
-CONSOLES = ["docs/start.md", "docs/nodes.md", "docs/troubleshooting.md", "docs/backup.md"]
+CONSOLES = [
+    "docs/start.md",
+    "docs/nodes.md",
+    "docs/storage.md",
+    "docs/troubleshooting.md",
+    "docs/backup.md",
+]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -19,10 +27,11 @@ def as_pattern(expected: str) -> str:
     return ".*".join(re.escape(part) for part in expected.split("…"))
 
 
-def check(command: Command, shell: dict[str, str]) -> None:
+def check(command: Command, shell: dict[str, str], folder: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", command.line],
         env=shell,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -35,11 +44,11 @@ def check(command: Command, shell: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("page", CONSOLES)
-def test_consoles_print_what_the_page_shows(page, shell):
+def test_consoles_print_what_the_page_shows(page, shell, tmp_path):
     found = commands(page)
     assert found
     for command in found:
-        check(command, shell)
+        check(command, shell, tmp_path)
 
 
 def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
@@ -53,6 +62,11 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
     assert "7 0 49" in printed
     assert "last 0 all done" in printed
     assert printed[-1] == "3 words"
+
+
+def test_the_page_about_storage_gives_every_reason_for_what_is_left_out():
+    page = " ".join((ROOT / "docs/storage.md").read_text().split())
+    assert sorted(reason for reason in set(LEFT_OUT.values()) if reason not in page) == []
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])

@@ -148,10 +148,12 @@ class RemoteAccount:
             if deep:
                 yield from (entry_of(container, one) for one in box.list_blobs(prefix or None))
                 return
-            for one in box.walk_blobs(prefix or None, delimiter="/"):
-                # The SDK's class for a run of blobs has no size.
-                is_blob = hasattr(one, "size")
-                yield entry_of(container, one) if is_blob else FolderEntry(container, one.name)
+            for page in box.walk_blobs(prefix or None, delimiter="/").by_page():
+                # A page is told as its runs, then its blobs; over pages names only grow.
+                for one in sorted(page, key=lambda one: one.name.encode()):
+                    # The SDK's class for a run of blobs has no size.
+                    is_blob = hasattr(one, "size")
+                    yield entry_of(container, one) if is_blob else FolderEntry(container, one.name)
 
     def blobs(self, container: str, prefix: str = "") -> Iterator[BlobEntry]:
         """All blobs whose names begin with ``prefix``."""

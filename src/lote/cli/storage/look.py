@@ -105,7 +105,8 @@ class TablePrinter:
     def close(self) -> None:
         """How much it was, in the long form."""
         if self._long and self._blobs:
-            print(f"{self._size(self._bytes):>{SIZE_WIDTH}}  {self._blobs} blobs", file=self._sink)
+            count = f"{self._blobs} blob{'' if self._blobs == 1 else 's'}"
+            print(f"{self._size(self._bytes):>{SIZE_WIDTH}}  {count}", file=self._sink)
 
     def _size(self, size_bytes: int) -> str:
         return str(size_bytes) if self._in_bytes else human_size(size_bytes)
