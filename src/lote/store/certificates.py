@@ -12,7 +12,7 @@ _ALL = f"SELECT {_COLUMNS} FROM certificate"
 
 def get_certificate(db: Connection, algorithm: str, thumbprint: str) -> CertificateRecord | None:
     """The certificate of that thumbprint, in any case."""
-    row = db.execute(_ONE, (algorithm, thumbprint)).fetchone()
+    row = db.execute(_ONE, (algorithm.lower(), thumbprint.lower())).fetchone()
     return CertificateRecord(*row) if row else None
 
 

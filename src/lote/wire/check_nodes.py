@@ -49,6 +49,8 @@ def check_log_upload(upload: UploadBatchServiceLogs) -> None:
 def check_user_name(name: str, value: str) -> None:
     """Refuse an empty user name and one of more than 20 characters."""
     check_text(name, value)
+    if not value.isprintable():
+        raise invalid_property(name, None, "A user name has only printable characters.")
     if len(value) > USER_NAME_CHARS_MAX:
         reason = f"A user name has at most {USER_NAME_CHARS_MAX} characters."
         raise invalid_property(name, value, reason)

@@ -35,6 +35,11 @@ class Made(NamedTuple):
 
 @pytest.fixture
 def made() -> Made:
+    return make_certificate()
+
+
+def make_certificate() -> Made:
+    """A certificate of its own, with its key and without."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, fresh("cert"))])
     now = datetime.now(UTC)
@@ -136,7 +141,8 @@ def test_a_pool_cannot_name_one_that_is_not_there(old, made):
         ({"data": "?"}, "data"),
         ({"data": "AAAA"}, "data"),
         ({"password": "wrong"}, "data"),
-        ({"certificateFormat": "cer"}, "data"),
+        ({"certificateFormat": "cer"}, "password"),
+        ({"certificateFormat": "cer", "password": None}, "data"),
     ],
 )
 def test_what_is_no_certificate(old, made, changes, prop):

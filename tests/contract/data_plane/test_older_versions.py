@@ -6,6 +6,7 @@ import pytest
 
 from .conftest import VM_SIZE, add_task, fresh
 from .raw_http import check_error
+from .test_certificates import make_certificate
 
 MACHINE = {
     "imageReference": {"publisher": "p", "offer": "o", "sku": "s"},
@@ -18,7 +19,21 @@ NEWEST, NEWER = "2025-06-01", "2026-10-01"
 
 
 @pytest.fixture(scope="module")
-def old_pool(raw):
+def certificate(raw):
+    """The thumbprint of a certificate there is."""
+    made = make_certificate()
+    body = {
+        "thumbprint": made.thumbprint,
+        "thumbprintAlgorithm": "sha1",
+        "data": made.cer,
+        "certificateFormat": "Cer",
+    }
+    assert raw("POST", "/certificates", body, version=V2024_02).status == 201
+    return made.thumbprint
+
+
+@pytest.fixture(scope="module")
+def old_pool(raw, certificate):
     pool_id = fresh("older")
     body = {
         "id": pool_id,
@@ -30,7 +45,7 @@ def old_pool(raw):
         "targetNodeCommunicationMode": "Classic",
         "resourceTags": {"a": "b"},
         "certificateReferences": [
-            {"thumbprint": "0" * 40, "thumbprintAlgorithm": "sha1", "visibility": ["StartTask"]}
+            {"thumbprint": certificate, "thumbprintAlgorithm": "SHA1", "visibility": ["StartTask"]}
         ],
         "targetDedicatedNodes": 0,
     }

@@ -20,22 +20,18 @@ from lote.store import certificates as rows
 from lote.store.database import Connection
 from lote.store.pools import list_all_pools
 from lote.store.records import CertificateRecord
+from lote.wire.check_certificates import ALGORITHM, check_certificate
 from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import format_timestamp
 from lote.wire.legacy import Certificate, CertificateCreate
 from lote.wire.odata import Value, evaluate
-
-ALGORITHM = "sha1"  # REST: Add Certificate, the only one
 
 
 def add_certificate(tx: Tx, request: Request) -> Answer:
     """Record a certificate. Refuses: CertificateExists, InvalidPropertyValue for data that is none
     or that has another thumbprint."""
     body: CertificateCreate = request.body
-    if body.thumbprint_algorithm.lower() != ALGORITHM:
-        raise invalid_property(
-            "thumbprintAlgorithm", body.thumbprint_algorithm, f"The algorithm must be {ALGORITHM}."
-        )
+    check_certificate(body)
     public = _public_part(body)
     if hashlib.sha1(public, usedforsecurity=False).hexdigest() != body.thumbprint.lower():
         raise invalid_property(

@@ -16,11 +16,11 @@ from lote.store import node_users as rows
 from lote.store import nodes as node_rows
 from lote.store.database import Connection
 from lote.store.records import NodeRecord, NodeUserRecord
+from lote.wire.check_nodes import check_node_user, check_node_user_replace
 from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import parse_timestamp
 from lote.wire.node import NodeRemoteLoginSettings, NodeUserCreate, NodeUserReplace
 
-NAME_MAX = 20  # as for the user accounts of a pool
 USER_LASTS_US = int(timedelta(days=1).total_seconds()) * 1_000_000  # REST: Create Node User
 SSH_PORT = 22
 READY = frozenset({"idle", "running"})
@@ -31,9 +31,7 @@ def create_node_user(tx: Tx, request: Request) -> Answer:
     ready, InvalidPropertyValue."""
     body: NodeUserCreate = request.body
     node = _ready_node(tx.db, request)
-    if not 1 <= len(body.name) <= NAME_MAX or not body.name.isprintable():
-        reason = f"The name must have 1 to {NAME_MAX} printable characters."
-        raise invalid_property("name", body.name, reason)
+    check_node_user(body)
     if rows.get_node_user(tx.db, node.key, body.name) is not None:
         raise Refused("NodeUserExists")
     _save(tx, node, body.name, bool(body.is_admin), body)
@@ -45,6 +43,7 @@ def replace_node_user(tx: Tx, request: Request) -> Answer:
     NodeUserNotFound, NodeStateUnusable."""
     node = _ready_node(tx.db, request)
     old = _existing_user(tx.db, node, request)
+    check_node_user_replace(request.body)
     _save(tx, node, old.name, bool(old.is_admin), request.body)
     return Answer()
 
@@ -94,10 +93,7 @@ def _save(
 
 
 def _expiry_us(tx: Tx, text: str) -> int:
-    try:
-        expires_us = parse_timestamp(text)
-    except ValueError:
-        raise invalid_property("expiryTime", text, "This is not a time.") from None
+    expires_us = parse_timestamp(text)
     if expires_us <= tx.now_us:
         raise invalid_property("expiryTime", text, "The time must lie in the future.")
     return expires_us
