@@ -36,6 +36,8 @@ class Served(msgspec.Struct):
     endpoint: str
     pid: int
     start_s: float
+    is_null: bool = False
+    """It forgets what goes up; zeros come down."""
 
     @property
     def connection_string(self) -> str:
@@ -93,6 +95,20 @@ def azurite_account(folder: Path) -> Iterator[Served]:
     with _started(words, listens) as (pid, url, start_s):
         known = StorageAccount.from_connection_string(DEVELOPMENT)
         yield Served(known.name, known.key, f"{url}/{known.name}", pid, start_s)
+
+
+@contextmanager
+def null_account(_: Path) -> Iterator[Served]:
+    """An account that does nothing; see blob_null.py."""
+
+    def listens(process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    words = [sys.executable, str(Path(__file__).with_name("blob_null.py"))]
+    with _started(words, listens) as (pid, url, start_s):
+        key = b64encode(os.urandom(64)).decode()
+        yield Served(NAME, key, f"{url}/{NAME}", pid, start_s, is_null=True)
 
 
 @contextmanager

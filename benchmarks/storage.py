@@ -2,7 +2,8 @@
 
 Each run starts our storage process and Azurite on fresh folders and asks both for the same, one
 after the other, through the official SDK: 256 MiB up and down (8 MiB blocks, 4 connections), blobs
-of 10 KiB up and down (4 threads). Beside it, `dd` with fsync for the large ones. Then ours alone
+of 10 KiB up and down (4 threads). Beside them the same client meets a server that does nothing
+(blob_null.py), which shows the client's own limit, and `dd` with fsync the disk's. Then ours alone
 meets a client that costs next to nothing (blob_pump.py), a 4 GiB blob, and a million blobs.
 
     python benchmarks/storage.py [--part sdk|lean|large|million]...
@@ -23,7 +24,7 @@ import msgspec
 import storage_limits
 import storage_million
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from blob_accounts import Served, azurite_account, own_account, scratch
+from blob_accounts import Served, azurite_account, null_account, own_account, scratch
 from figures import Figure, answer, from_runs, reference_count
 from processes import rss_bytes
 from reference import Repeated, repeat
@@ -34,6 +35,7 @@ BLOCK_BYTES = 8 * MIB
 SMALL_BYTES = 10 * 1024
 TRANSFERS = 4
 SETTLE_S = 1.0
+ACCOUNTS = (own_account, azurite_account, null_account)
 PARTS = ("sdk", "lean", "large", "million")
 
 
@@ -48,11 +50,13 @@ class Rates(msgspec.Struct):
     idle_mib: float
 
 
-class Pair(msgspec.Struct):
-    """One run: ours, Azurite's, and the bare disk's MiB/s with fsync (cached and direct)."""
+class Compared(msgspec.Struct):
+    """One run: ours, Azurite's, the client's own limit, and the bare disk's MiB/s with fsync
+    (cached and direct)."""
 
     ours: Rates
     azurite: Rates
+    client: Rates
     disk: float
     disk_direct: float
 
@@ -83,7 +87,10 @@ def measure_account(served: Served, large: bytes, count: int) -> Rates:
         box = service.create_container("box")
         box.upload_blob("warm", large[:SMALL_BYTES])
         mib = len(large) / MIB
-        up_s = timed(lambda: box.upload_blob("large", large, max_concurrency=TRANSFERS))
+        told = {"size": str(len(large))}  # for the account that does nothing
+        up_s = timed(
+            lambda: box.upload_blob("large", large, max_concurrency=TRANSFERS, metadata=told)
+        )
         found = b""
 
         def download() -> None:
@@ -91,7 +98,7 @@ def measure_account(served: Served, large: bytes, count: int) -> Rates:
             found = box.download_blob("large", max_concurrency=TRANSFERS).readall()
 
         down_s = timed(download)
-        if found != large:
+        if found != large and not (served.is_null and found == bytes(len(large))):
             raise RuntimeError("what came down is not what went up")
         small_up, small_down = measure_small(box, large[:SMALL_BYTES], count)
     return Rates(mib / up_s, mib / down_s, small_up, small_down, served.start_s, idle_mib)
@@ -124,27 +131,26 @@ def disk_rate(folder: Path, size: int, *flags: str) -> float:
     return size / MIB / spent_s
 
 
-def prepared(given: argparse.Namespace) -> Callable[[], Iterator[Callable[[], Pair]]]:
+def prepared(given: argparse.Namespace) -> Callable[[], Iterator[Callable[[], Compared]]]:
     """Fresh accounts for each run; who goes first changes from run to run."""
     size, count = sizes(given)
     large = os.urandom(size)
     turn = 0
 
-    def prepare() -> Iterator[Callable[[], Pair]]:
+    def prepare() -> Iterator[Callable[[], Compared]]:
         nonlocal turn
         turn += 1
         with ExitStack() as stack:
-            folders = [stack.enter_context(scratch()) for _ in range(3)]
+            folders = [stack.enter_context(scratch()) for _ in range(4)]
 
-            def run() -> Pair:
+            def run() -> Compared:
                 found = {}
-                order = (own_account, azurite_account)
-                for start in order if turn % 2 else order[::-1]:
-                    with start(folders[order.index(start)]) as served:
+                for start in ACCOUNTS if turn % 2 else ACCOUNTS[::-1]:
+                    with start(folders[ACCOUNTS.index(start)]) as served:
                         found[start] = measure_account(served, large, count)
-                cached = disk_rate(folders[2], size)
-                direct = disk_rate(folders[2], size, "oflag=direct")
-                return Pair(found[own_account], found[azurite_account], cached, direct)
+                cached = disk_rate(folders[-1], size)
+                direct = disk_rate(folders[-1], size, "oflag=direct")
+                return Compared(*(found[start] for start in ACCOUNTS), cached, direct)
 
             yield run
 
@@ -166,6 +172,12 @@ def sdk_figures(given: argparse.Namespace) -> Iterator[Figure]:
         yield from _both(runs, f"{what}, official SDK", name, unit)
         ratios = [getattr(one.ours, name) / getattr(one.azurite, name) for one in runs.results]
         yield from_runs(QUESTION, f"{what}: times Azurite", "x", ratios, runs, must=must)
+        limits = [getattr(one.client, name) for one in runs.results]
+        yield from_runs(
+            QUESTION, f"{what}: official SDK against a server that does nothing", unit, limits, runs
+        )
+        shares = [getattr(one.ours, name) / getattr(one.client, name) for one in runs.results]
+        yield from_runs(QUESTION, f"{what}: share of the client's limit", "x", shares, runs)
     yield from _both(runs, "start to listening", "start_s", "s", better="less")
     yield from _both(runs, "idle memory of the process", "idle_mib", "MiB", better="less")
     disk = [one.disk for one in runs.results]
@@ -177,7 +189,7 @@ def sdk_figures(given: argparse.Namespace) -> Iterator[Figure]:
 
 
 def _both(
-    runs: Repeated[Pair], what: str, name: str, unit: str, **more: object
+    runs: Repeated[Compared], what: str, name: str, unit: str, **more: object
 ) -> Iterator[Figure]:
     ours = [getattr(one.ours, name) for one in runs.results]
     theirs = [getattr(one.azurite, name) for one in runs.results]

@@ -3,6 +3,7 @@
 Each writer has blobs of its own, so it knows what each must be: the last acknowledged version or,
 when a request got no answer, perhaps the one that was asked for. Readers look at all of them all
 the time: metadata and content of a version came together, so a digest in the metadata tells.
+Append blobs grow without their metadata: what is appended are frames with digests of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import struct
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
@@ -23,15 +25,19 @@ NAMES = 3  # of each writer
 STAGED_MAX = 6
 SIZES = (1_000, 30_000, 65_536, 65_537, 200_000, 500_000)
 BLOCK_SIZES = (500, 20_000, 70_000, 150_000)
+FRAMES = "frames"  # in place of a digest, in the metadata of append blobs
+FRAME = struct.Struct(">I32s")
 STAGED_ROW = re.compile(rb"<Name>([^<]+)</Name><Size>(\d+)</Size>")
 PAUSE_S = 0.02
 
 
 class Version(NamedTuple):
-    """A blob as it may be found: its digest ("": no blob), and its blocks by id."""
+    """A blob as it may be found: its digest ("": no blob), its blocks by id, and the content of an
+    append blob."""
 
     digest: str
     blocks: Mapping[str, bytes]
+    appended: bytes | None = None
 
 
 GONE = Version("", {})
@@ -107,7 +113,10 @@ class BlobWitness:
             allowed = {slot.known.digest}
             if slot.maybe is not None:
                 allowed.add(slot.maybe.digest)
-            found = digest_of(self.storage.ask("GET", slot.path))
+            try:
+                found = digest_of(self.storage.ask("GET", slot.path))
+            except NoAnswer as error:  # a content file that ends too early
+                found = repr(error)
             if found not in allowed:
                 missing.append(f"{slot.path}: {found} and not one of {sorted(allowed)}")
             elif slot.maybe is None:
@@ -132,6 +141,7 @@ class _Writer(threading.Thread):
 
     def run(self) -> None:
         ways = [self._put, self._stage, self._stage, self._commit, self._copy, self._remove]
+        ways += [self._append, self._append]
         try:
             while not self._witness.over.is_set():
                 self._chance.choice(ways)(self._chance.choice(self._slots))
@@ -144,7 +154,7 @@ class _Writer(threading.Thread):
         self._change(slot, Version(hash_of(content), {}), "PUT", {}, content, headers)
 
     def _stage(self, slot: Slot) -> None:
-        if len(slot.staged) >= STAGED_MAX:
+        if len(slot.staged) >= STAGED_MAX or slot.known.appended is not None:
             return
         self._blocks += 1
         block = b64encode(b"%08d" % self._blocks).decode()
@@ -157,7 +167,7 @@ class _Writer(threading.Thread):
 
     def _commit(self, slot: Slot) -> None:
         have = {**slot.known.blocks, **slot.staged}
-        if not have:
+        if not have or slot.known.appended is not None:
             return
         order = self._chance.sample(sorted(have), self._chance.randint(1, len(have)))
         content = b"".join(have[block] for block in order)
@@ -168,10 +178,22 @@ class _Writer(threading.Thread):
 
     def _copy(self, slot: Slot) -> None:
         source = self._chance.choice(self._slots)
-        if source is slot or source.known is GONE:
+        kinds = {one.known.appended is None for one in (source, slot) if one.known is not GONE}
+        if source is slot or source.known is GONE or len(kinds) > 1:
             return
         headers = {"x-ms-copy-source": self._witness.storage.url(source.path)}
         self._change(slot, source.known, "PUT", {}, b"", headers)
+
+    def _append(self, slot: Slot) -> None:
+        old = slot.known.appended
+        if old is None:
+            headers = {"x-ms-blob-type": "AppendBlob", "x-ms-meta-digest": FRAMES}
+            self._change(slot, Version(hash_of(b""), {}, b""), "PUT", {}, b"", headers)
+            return
+        frame = frame_of(self._chance.randbytes(self._chance.choice(BLOCK_SIZES)))
+        new = Version(hash_of(old + frame), {}, old + frame)
+        headers = {"x-ms-blob-condition-appendpos": str(len(old))}
+        self._change(slot, new, "PUT", {"comp": "appendblock"}, frame, headers)
 
     def _remove(self, slot: Slot) -> None:
         if slot.known is not GONE and self._chance.random() < 0.5:
@@ -276,12 +298,30 @@ def digest_of(reply: Reply, torn: list[str] | None = None) -> str:
         return ""
     found = hash_of(reply.body)
     wanted = reply.headers.get("x-ms-meta-digest")
-    if reply.status == 200 and found == wanted:
+    whole = are_frames(reply.body) if wanted == FRAMES else found == wanted
+    if reply.status == 200 and whole:
         return found
     words = f"{reply.status}, {len(reply.body)} bytes of {found}, not {wanted}"
     if torn is not None:
         torn.append(words)
     return words
+
+
+def frame_of(content: bytes) -> bytes:
+    """What is appended at once: length, digest, content."""
+    return FRAME.pack(len(content), hashlib.sha256(content).digest()) + content
+
+
+def are_frames(content: bytes) -> bool:
+    """Whether there is nothing but whole frames."""
+    at = 0
+    while at + FRAME.size <= len(content):
+        size, digest = FRAME.unpack_from(content, at)
+        at += FRAME.size
+        if hashlib.sha256(content[at : at + size]).digest() != digest:
+            return False
+        at += size
+    return at == len(content)
 
 
 def digest_header(content: bytes) -> dict[str, str]:
