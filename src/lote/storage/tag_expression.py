@@ -201,7 +201,7 @@ def _search(tokens: _Tokens) -> Search:
 def _comparison(tokens: _Tokens) -> tuple[Comparison, int]:
     key = tokens.take("word", "key")
     if key.kind == "word" and key.text.startswith("@") and key.text != CONTAINER:
-        raise ExpressionError(key.position, f"unexpected '{key.text}'")
+        raise ExpressionError(key.position, f"unsupported parameter '{key.text}'")
     sign = tokens.take("operator")
     value = tokens.take("value")
     for token in (key, value):  # a word has only letters, digits and underscores

@@ -80,7 +80,7 @@ def test_searches():
         (" and ".join(f"k{n}='1'" for n in range(11)), "query: there can be at most 10 unique"),
         ("@container='box'", "at least one tag"),
         ("@container>'box' and a='1'", "@container can only"),
-        ("@other='box' and a='1'", "unexpected '@other'"),
+        ("@other='box' and a='1'", "unsupported parameter '@other'"),
         ("(a='1')", "unexpected '('"),
     ],
 )
