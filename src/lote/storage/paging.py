@@ -7,6 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from lote.storage.call import Call
 from lote.storage.errors import Refused, invalid_query
 
+ENCODED = "!"  # begins markers that are no plain names
 PAGE_MAX = 5000  # REST: List Blobs
 
 
@@ -30,16 +31,17 @@ def page_size(call: Call) -> int:
 
 def encode_marker(start: bytes, snapshot: int = 0) -> str:
     """The marker of a page that begins with this name, and that snapshot of it, or after it."""
-    return urlsafe_b64encode(start).decode() + (f".{snapshot:x}" if snapshot else "")
+    return ENCODED + urlsafe_b64encode(start).decode() + (f".{snapshot:x}" if snapshot else "")
 
 
-def decode_marker(call: Call) -> tuple[bytes, int]:
-    """Where a page begins: name and snapshot; the first page begins with the empty name.
+def is_plain(name: str) -> bool:
+    """Whether a name can be a marker as it is: no client changes it, and it looks like none."""
+    return name.isprintable() and name == name.strip() and not name.startswith(ENCODED)
 
-    Refuses: InvalidQueryParameterValue (OutOfRangeInput in the protocol's words) for others'.
-    """
-    text = call.query.get("marker", "")
-    name, _, ticks = text.partition(".")
+
+def decode_marker(text: str) -> tuple[bytes, int]:
+    """Where a page begins: name and snapshot. Refuses: InvalidQueryParameterValue for others'."""
+    name, _, ticks = text.removeprefix(ENCODED).partition(".")
     try:
         start = urlsafe_b64decode(name)
         start.decode()

@@ -86,12 +86,75 @@ def test_names_that_xml_cannot_hold(box):
     assert [blob.name for blob in box.list_blobs()] == ["bell\x07\uffff"]
 
 
+ODD_NAMES = [
+    " ",
+    "!",
+    "!YQ==",
+    "%2F",
+    "+",
+    "<&>",
+    "a b ",
+    "bell\x07",
+    "dir/",
+    "dir/ x",
+    "ä",
+    "\n",
+    "😀",
+]
+
+
+@pytest.mark.parametrize("page", [1, 2])
+@pytest.mark.parametrize("includes", [[], ["snapshots"]])
+def test_pages_end_at_any_name(box, page, includes):
+    for name in ODD_NAMES:
+        box.upload_blob(name, b"")
+    expected = sorted(ODD_NAMES, key=str.encode)
+    found = box.list_blobs(include=includes, results_per_page=page)
+    assert [blob.name for blob in found] == expected
+    folded = box.walk_blobs(results_per_page=page, include=includes)
+    names = [entry.name for entry in folded]
+    assert sorted(names, key=str.encode) == [name for name in expected if name != "dir/ x"]
+
+
+def test_a_list_begins_where_it_is_told(shelf, box):
+    names = [blob.name for blob in shelf.list_blobs()]
+    assert [blob.name for blob in shelf.list_blobs(start_from=names[2])] == names[2:]
+    pages = shelf.list_blobs(start_from=names[1], results_per_page=1)
+    assert [blob.name for blob in pages] == names[1:]
+    assert list(shelf.list_blobs(params={"showonly": "deleted"})) == []
+
+
+def test_everything_can_be_included(box):
+    box.upload_blob("x", b"x", tags={"a": "1"}, metadata={"who": "me"})
+    box.get_blob_client("x").create_snapshot()
+    box.get_blob_client("y").stage_block("a", b"y")
+    everything = [
+        "snapshots",
+        "metadata",
+        "uncommittedblobs",
+        "copy",
+        "deleted",
+        "tags",
+        "versions",
+    ]
+    everything += ["immutabilitypolicy", "legalhold", "deletedwithversions"]
+    found = list(box.list_blobs(include=everything))
+    assert [(one.name, one.snapshot is None) for one in found] == [
+        ("x", False),
+        ("x", True),
+        ("y", True),
+    ]
+    assert [(one.tags, one.metadata) for one in found[:2]] == [({"a": "1"}, {"who": "me"})] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         ({"maxresults": "0"}, "OutOfRangeQueryParameterValue"),
         ({"maxresults": "x"}, "InvalidQueryParameterValue"),
-        ({"marker": "é"}, "InvalidQueryParameterValue"),
+        ({"marker": "!é"}, "InvalidQueryParameterValue"),
+        ({"marker": "!YQ==.ffffffffffffffff"}, "InvalidQueryParameterValue"),
+        ({"showonly": "directories"}, "InvalidQueryParameterValue"),
         ({"include": "everything"}, "InvalidQueryParameterValue"),
     ],
 )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lote.storage.errors import Refused
@@ -92,6 +92,7 @@ def test_what_is_no_search(text, reason):
     assert reason in refused.value.message
 
 
+@settings(deadline=None)  # of a busy machine
 @given(KEYS, TEXTS, TEXTS)
 def test_comparisons_are_those_of_texts(key, found, wanted):
     tags = {key: found}
@@ -105,6 +106,7 @@ def test_comparisons_are_those_of_texts(key, found, wanted):
 PIECES = ["a", "=", "'b'", "(", ")", "and", "or", "@container", '"']
 
 
+@settings(deadline=None)  # of a busy machine
 @given(st.text(max_size=30) | st.lists(st.sampled_from(PIECES)).map(" ".join))
 def test_any_text_is_an_expression_or_refused(text):
     for parse in (parse_tag_condition, parse_search):

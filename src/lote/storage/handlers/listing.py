@@ -21,7 +21,7 @@ from lote.storage.headers import (
     tags_xml,
 )
 from lote.storage.lease import Lease
-from lote.storage.paging import decode_marker, encode_marker, page_size
+from lote.storage.paging import ENCODED, decode_marker, encode_marker, is_plain, page_size
 from lote.storage.times import etag_text, http_date, snapshot_text
 from lote.storage.xml import DECLARATION, element, escape, name_element
 
@@ -89,16 +89,37 @@ def parse_wish(call: Call) -> Wish:
     includes = frozenset(filter(None, call.query.get("include", "").lower().split(",")))
     if not includes <= INCLUDES:
         raise invalid_query("include", call.query["include"])
-    start = blob.Place(*decode_marker(call))
-    if not call.query.get("marker"):
-        start = blob.Place(call.query.get("startfrom", "").encode())
-    return Wish(
+    wish = Wish(
         call.query.get("prefix", "").encode(),
         call.query.get("delimiter", "").encode(),
-        start,
+        blob.Place(call.query.get("startfrom", "").encode()),
         page_size(call),
         includes,
     )
+    marker = call.query.get("marker")
+    return wish._replace(start=place_behind(marker, wish)) if marker else wish
+
+
+def place_behind(marker: str, wish: Wish) -> blob.Place:
+    """Where the page after this marker begins."""
+    if marker.startswith(ENCODED):
+        return blob.Place(*decode_marker(marker))
+    last = marker.encode()
+    folded = fold(last, wish)
+    behind = after_prefix(folded) if folded is not None else None
+    return blob.Place(behind if behind is not None else last + b"\0")
+
+
+def marker_of(page: Page, includes: frozenset[str]) -> str:
+    """The last name of a page, or where the next one begins if that says it better; "" at the
+    end of the list."""
+    if page.next_start is None:
+        return ""
+    last = page.entries[-1]
+    name = (last if isinstance(last, bytes) else last.name).decode()
+    if is_plain(name) and "snapshots" not in includes:
+        return name
+    return encode_marker(*page.next_start)
 
 
 def find_page(connection: sqlite3.Connection, container: int, wish: Wish) -> Page:
@@ -168,7 +189,7 @@ def page_xml(call: Call, page: Page, includes: frozenset[str]) -> bytes:
         else blob_element(entry, includes, call.now_us)
         for entry in page.entries
     ]
-    marker = encode_marker(*page.next_start) if page.next_start is not None else ""
+    marker = marker_of(page, includes)
     echo = "".join(element(tag, call.query[name]) for tag, name in ECHOED if name in call.query)
     delimiter = call.query.get("delimiter")
     return (
