@@ -91,10 +91,11 @@ def _drop_old_staged(tx: Tx) -> bool:
 def known_files(database: Path, names: Sequence[str]) -> set[str]:
     """Which of these content files a row names."""
     with closing(open_reader(database)) as connection:
-        return {name for name in names if _is_known(connection, name)}
+        return {name for name in names if is_known(connection, name)}
 
 
-def _is_known(connection: sqlite3.Connection, name: str) -> bool:
+def is_known(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a row names this content file."""
     return (
         connection.execute("SELECT 1 FROM content WHERE file = ?", (name,)).fetchone() is not None
     )

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from lote.storage.chores import Chores, Pins, known_files
+from lote.storage.chores import Chores, Pins, is_known, known_files
 from lote.storage.contents import Buffers, Contents
 from lote.storage.database import open_database
 from lote.storage.pending_copy import fail_interrupted
@@ -78,6 +78,10 @@ class Depot:
         """Apply a change; it is on the disk when this returns. One that ``frees`` room, a delete,
         is made on a full disk too."""
         return await self.writer.apply(change, frees=frees)
+
+    async def is_named(self, file: str) -> bool:
+        """Whether a row names this content file."""
+        return await self.read(lambda connection: is_known(connection, file))
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Do file work in a thread."""

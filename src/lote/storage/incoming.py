@@ -83,7 +83,8 @@ async def received_chunks(
     except Exception:
         # Not for a cancelled request or an unsure commit: the row may be there, or come true.
         # Should it not, the sweep of the next start removes the file.
-        await depot.run(file.discard)
+        if not await depot.is_named(file.name):  # something else failed, after the commit
+            await depot.run(file.discard)
         raise
 
 

@@ -61,6 +61,19 @@ def test_a_failed_commit_takes_its_file_away(rig, tmp_path, monkeypatch):
     assert files_below(tmp_path) == []
 
 
+def test_a_fault_after_the_commit_leaves_the_file(rig, monkeypatch):
+    write = rig.app._depot.write
+
+    async def broken(*words, **named):
+        await write(*words, **named)
+        raise RuntimeError("after the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.app._depot, "write", broken)
+        assert rig.put("x", LARGE).status == 500
+    assert rig.get("x").body == LARGE
+
+
 class FailingCommits:
     """A connection whose commits fail, after they may have reached the log."""
 
