@@ -17,6 +17,7 @@ from lote.storage.pending_copy import Copy, describe_copy, end_copy, finish_copy
 if TYPE_CHECKING:
     from lote.storage.fetching import Fetcher
 
+COPIES_MAX = 256  # the connections of one process are counted, and clients need theirs
 PROGRESS_BYTES = 32 * 1024 * 1024  # how far a copy comes before its progress is written down
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,11 @@ class Copies:
 
             self._fetcher = Fetcher()
         return self._fetcher
+
+    def check_room(self) -> None:
+        """Refuses: ServerBusy when too many copies are under way, each with a connection."""
+        if len(self._tasks) >= COPIES_MAX:
+            raise Refused("ServerBusy", f"{COPIES_MAX} copies are under way.")
 
     def start(self, copy: Copy, chunks: AsyncGenerator[bytes, None], held: AsyncExitStack) -> None:
         """Receive a copy's bytes in the background; ``held`` is let go at the end."""

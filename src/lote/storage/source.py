@@ -187,6 +187,7 @@ async def _open_local(
             raise Refused("BlobNotFound")
         check_row(source, found)
         found.check_readable()
+        found.check_settled()
         if stretch is None:
             return 0, found.size
         first, last = stretch

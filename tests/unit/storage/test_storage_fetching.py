@@ -1,10 +1,17 @@
-"""Whom a copy may speak to."""
+"""Whom a copy may speak to, and how many there may be."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from contextlib import AsyncExitStack
 
+import pytest
+from storage_rig import running
+
+from lote.storage import copies
+from lote.storage.errors import Refused
 from lote.storage.fetching import Unreachable, check_peer
+from lote.storage.pending_copy import Copy
 
 
 class Connection:
@@ -46,3 +53,31 @@ def test_storage_on_this_machine_or_elsewhere_is(address):
     connection = Connection(address)
     check_peer(connection)
     assert not connection.is_closed
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_copies_under_way_are_counted(tmp_path, monkeypatch, room):
+    monkeypatch.setattr(copies, "COPIES_MAX", 1)
+
+    async def begin():
+        with running(tmp_path) as rig:
+            under_way = rig.app._endpoint.copies
+            nothing = (Copy(0, "id", 1), endless(), AsyncExitStack())
+            if not room:
+                under_way.start(*nothing)
+            try:
+                under_way.check_room()
+            finally:
+                await under_way.stop()
+
+    if room:
+        asyncio.run(begin())
+        return
+    with pytest.raises(Refused) as refused:
+        asyncio.run(begin())
+    assert (refused.value.status, refused.value.code) == (503, "ServerBusy")
+
+
+async def endless():
+    await asyncio.Event().wait()
+    yield b""

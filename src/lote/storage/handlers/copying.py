@@ -163,6 +163,7 @@ async def _fetch(
 
 async def _copy_in_background(call: Call, endpoint: Endpoint, source: Source) -> Answer:
     """Look at the source, write an empty blob, and fetch after the answer."""
+    endpoint.copies.check_room()
     sent, target = _Sent(call, is_copy=True), target_of(call)
     async with AsyncExitStack() as stack:
         found = await stack.enter_async_context(opened(source, endpoint))
