@@ -138,26 +138,23 @@ class RemoteAccount:
             for one in self.client.list_containers():
                 yield ContainerEntry(one.name, one.last_modified)
 
-    def entries(self, container: str, prefix: str, *, deep: bool) -> Iterator[Any]:
-        """Blobs whose names begin with ``prefix``, by name, page by page.
-
-        Unless ``deep``, those with a slash after the prefix come as one ``FolderEntry`` each.
-        """
+    def blobs(self, container: str, prefix: str = "") -> Iterator[BlobEntry]:
+        """Blobs whose names begin with ``prefix``, by name, page by page."""
         with self.failures(container):
             box = self.client.get_container_client(container)
-            if deep:
-                yield from (entry_of(container, one) for one in box.list_blobs(prefix or None))
-                return
+            for one in box.list_blobs(prefix or None):
+                yield entry_of(container, one)
+
+    def runs(self, container: str, prefix: str = "") -> Iterator[BlobEntry | FolderEntry]:
+        """The same, but those with a slash after the prefix come as one ``FolderEntry`` each."""
+        with self.failures(container):
+            box = self.client.get_container_client(container)
             for page in box.walk_blobs(prefix or None, delimiter="/").by_page():
                 # A page is told as its runs, then its blobs; over pages names only grow.
                 for one in sorted(page, key=lambda one: one.name.encode()):
                     # The SDK's class for a run of blobs has no size.
                     is_blob = hasattr(one, "size")
                     yield entry_of(container, one) if is_blob else FolderEntry(container, one.name)
-
-    def blobs(self, container: str, prefix: str = "") -> Iterator[BlobEntry]:
-        """All blobs whose names begin with ``prefix``."""
-        yield from self.entries(container, prefix, deep=True)
 
     def find(self, container: str, blob: str) -> BlobEntry | None:
         """A blob's description, or None when there is no such blob or container."""

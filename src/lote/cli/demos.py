@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import lote
@@ -19,6 +20,11 @@ from lote.cli.service import ServiceFailed, temporary_service
 DEMOS: Mapping[str, str] = {
     "transcode": "Convert two films on two nodes with the official SDK.",
     "sweep": "Price options in 2,000 short tasks, and draw what came out and how fast.",
+}
+# What the extra `demo` of the package installs for each.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "transcode": ("azure.batch", "imageio_ffmpeg", "skvideo"),
+    "sweep": ("azure.batch", "matplotlib"),
 }
 SERVICE_FOLDER = "service"
 INTERRUPTED = 130  # 128 + SIGINT
@@ -47,6 +53,13 @@ def examples_folder() -> Path:
     raise NoExamples(f"no examples beside {package}")
 
 
+def check_parts(name: str) -> None:
+    """Refuses (``NoExamples``) a demonstration of which a package is missing."""
+    missing = [part for part in PARTS[name] if find_spec(part) is None]
+    if missing:
+        raise NoExamples(f"{', '.join(missing)} is not installed: pip install 'lote[demo]'")
+
+
 def run_demo(
     name: str,
     keep: Path | None,
@@ -61,6 +74,11 @@ def run_demo(
     Results go to ``keep``, or to a fresh folder; the service's own folder is removed at the end
     unless ``keep`` was given or something failed.
     """
+    try:
+        check_parts(name)
+    except NoExamples as error:
+        notify(str(error))
+        return 1
     results = (keep or Path(tempfile.mkdtemp(prefix=f"lote-{name}-"))).absolute()
     folder = results / SERVICE_FOLDER
     command = [sys.executable, "-m", f"{name}.demo", str(results), *words]

@@ -95,7 +95,7 @@ def cp(
     content_type: Annotated[
         str | None, typer.Option("--content-type", metavar="TYPE", help="Instead of guessing.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what goes where.")] = False,
     parallel: Threads = THREADS,
     quiet: Quiet = False,
     connection_string: ConnectionString = None,

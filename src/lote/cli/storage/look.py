@@ -58,7 +58,7 @@ def _in_container(accounts: Accounts, place: Remote, *, deep: bool) -> Iterator[
         if one is not None:
             yield one
         name += "/"
-    yield from account.entries(container, name, deep=deep)
+    yield from account.blobs(container, name) if deep else account.runs(container, name)
 
 
 class Printer(Protocol):
