@@ -59,14 +59,14 @@ def work_through(
     """
     source, lock = iter(items), threading.Lock()
     running = [Runner(source, lock, work, stop) for _ in range(threads)]
-    for one in running:
-        one.start()
     try:
+        for one in running:
+            one.start()
         for one in running:
             one.join()
     except BaseException:
         stop.set()
-        for one in running:
+        for one in filter(Runner.is_alive, running):
             one.join(GRACE_S / threads)
         raise
     for one in running:
