@@ -27,6 +27,7 @@ NAMES = (
     "agent_spawn",
     "autoscale",
     "storage",
+    "staging",
     "peers",
 )
 

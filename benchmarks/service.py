@@ -46,7 +46,7 @@ class Server:
     def __init__(self, folder: Path, nodes: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self.database = folder / "account.db"
-        self._nodes = nodes
+        self.nodes = nodes
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self.ready: Ready
@@ -60,7 +60,7 @@ class Server:
         ready_file, log = self.folder / "started.json", self.folder / "service.log"
         ready_file.unlink(missing_ok=True)
         words = ["serve", "--data", str(self.folder), "--port", "0", "--ready-file"]
-        words += [str(ready_file), "--node-root", str(self._nodes), *flags]
+        words += [str(ready_file), "--node-root", str(self.nodes), *flags]
         self.started_at, began = time.time(), time.monotonic()
         with log.open("ab") as sink:
             process = subprocess.Popen(
