@@ -9,6 +9,7 @@ is still the same. Failures are ``BlobError``; trouble with local files stays ``
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
@@ -29,7 +30,9 @@ PAGE_NAMES = 1000  # a page of the 5,000 allowed takes 20 MiB to read
 SMALL_ANSWER_BYTES_MAX = 64 * 1024 * 1024  # pages of lists have 5,000 names at most
 ATTEMPTS_MAX = 5
 CONNECTIONS_A_FILE = 4
+CONNECTIONS_TO_SELF = 2  # to this machine: more cost processor time and bring nothing
 BACK_OFF_FIRST_S = 0.2
+THIS_MACHINE = re.compile(r"(?i)https?://(127\.|localhost[:/]|\[::1\])")
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -38,8 +41,8 @@ class BlobClient:
 
     ``ca_file``: authorities trusted besides the system's (or ``SSL_CERT_FILE``'s).
     ``stall_timeout_s``: how long a connection may be silent. ``back_off_s``: the first pause,
-    doubled each time. ``connections_a_file``: at once, for a large download. A ``stop`` event given
-    to a call ends it soon with ``BlobStopped``.
+    doubled each time. ``connections_a_file``: at once, for a large file; 0 leaves it to the host.
+    A ``stop`` event given to a call ends it soon with ``BlobStopped``.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class BlobClient:
         attempts_max: int = ATTEMPTS_MAX,
         back_off_s: float = BACK_OFF_FIRST_S,
         single_put_max_bytes: int = SINGLE_PUT_MAX_BYTES,
-        connections_a_file: int = CONNECTIONS_A_FILE,
+        connections_a_file: int = 0,
     ) -> None:
         connections = Connections(ca_file, connect_timeout_s, stall_timeout_s)
         self._attempts = Attempts(connections, attempts_max, back_off_s)
@@ -140,7 +143,7 @@ class BlobClient:
             small_bytes=small_bytes,
             known_etag=known_etag,
             headers=headers,
-            connections=self._connections_a_file,
+            connections=self._connections_a_file or connections_to(url),
             on_progress=on_progress,
             stop=stop,
         ).run()
@@ -254,16 +257,18 @@ class BlobClient:
                 if on_progress is not None:
                     on_progress(sent_bytes, size_bytes)
 
-        self._each(put_block, len(ids), over)
+        self._each(put_block, len(ids), over, self._connections_a_file or connections_to(url))
         body = bytes_body(block_list_xml(ids), check_of(permit))
         list_url = with_query(url, "comp=blocklist")
         return self._send("PUT", list_url, headers, body, stop, permit)[0]
 
-    def _each(self, work: Callable[[int], None], count: int, over: threading.Event) -> None:
+    def _each(
+        self, work: Callable[[int], None], count: int, over: threading.Event, at_once: int
+    ) -> None:
         """Do numbered work in a few threads. Raises what the first to fail raised."""
         from concurrent.futures import ThreadPoolExecutor  # most agents send no large files
 
-        with ThreadPoolExecutor(min(count, self._connections_a_file), "block") as threads:
+        with ThreadPoolExecutor(min(count, at_once), "block") as threads:
             futures = [threads.submit(work, index) for index in range(count)]
             try:
                 for future in futures:
@@ -298,3 +303,8 @@ class BlobClient:
                 exchange.close()
 
         return self._attempts.retry(attempt, stop)
+
+
+def connections_to(url: str) -> int:
+    """How many connections bring a large file soonest."""
+    return CONNECTIONS_TO_SELF if THIS_MACHINE.match(url) else CONNECTIONS_A_FILE

@@ -93,7 +93,10 @@ class Connections:
 
         Raises BadRequest, what sockets raise, BadAnswer; the caller closes the exchange.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise BadRequest(f"not an address: {error}") from error
         head = request_head(method, parts, headers, body)
         key = (parts.scheme, parts.netloc)
         sock = self._take(key) or self._connect(parts)

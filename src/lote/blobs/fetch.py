@@ -145,9 +145,14 @@ class Fetch:
             exchange = self._attempts.open("GET", url, headers)
             if exchange.status not in REDIRECT_STATUSES:
                 return exchange
-            moved = urljoin(url, exchange.header("Location") or "")
+            location = exchange.header("Location") or ""
             exchange.close()
-            if urlsplit(moved).netloc != urlsplit(url).netloc:  # credentials stay with their host
+            try:
+                moved = urljoin(url, location)
+                is_elsewhere = urlsplit(moved).netloc != urlsplit(url).netloc
+            except ValueError as error:
+                raise BlobError("misc", self._url, f"moved to no address: {error}") from error
+            if is_elsewhere:  # credentials stay with their host
                 headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
             url = moved
         raise BlobError("misc", self._url, f"more than {REDIRECTS_MAX} redirects")

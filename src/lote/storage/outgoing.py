@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 from lote.storage.blob import BASE, Blob, find_blob
@@ -133,16 +134,23 @@ class Sender:
             return os.open(path, flags)
 
     async def stream(self, outgoing: Outgoing) -> AsyncGenerator[bytes, None]:
-        """The bytes, a chunk at a time; lets go of them at the end."""
+        """The bytes, a chunk at a time; lets go of them at the end.
+
+        Every generator within is closed before what it reads from: else a client that leaves would
+        close a file under the thread that reads it.
+        """
         try:
             if outgoing.inline is not None:
                 yield outgoing.inline
             elif outgoing.descriptor is not None:
-                async for chunk in self._file(outgoing.descriptor, outgoing.start, outgoing.end):
-                    yield chunk
+                whole = self._file(outgoing.descriptor, outgoing.start, outgoing.end)
+                async with aclosing(whole) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             for run in runs_of(outgoing.parts):
-                async for chunk in self._run(run, outgoing.start, outgoing.end):
-                    yield chunk
+                async with aclosing(self._run(run, outgoing.start, outgoing.end)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
         finally:
             self.release(outgoing)
 
@@ -161,8 +169,9 @@ class Sender:
         first, last = max(start - run[0].start, 0), min(end - run[0].start, run[0].size)
         descriptor = await self._depot.run(lambda: self._open(name))
         try:
-            async for chunk in self._file(descriptor, first, last):
-                yield chunk
+            async with aclosing(self._file(descriptor, first, last)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             os.close(descriptor)
 

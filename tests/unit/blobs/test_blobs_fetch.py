@@ -242,12 +242,21 @@ def test_addresses_with_odd_characters_reach_the_server(client, tmp_path):
         assert server.requests[0][1] == "/a%20b/%C3%BC?q=c%20d&sig=a%2Bb"
 
 
-@pytest.mark.parametrize("url", ["ftp://host/a", "http:///a", "http://host:port/a", "nothing"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/a", "http:///a", "http://host:port/a", "http://[/a", "nothing"]
+)
 def test_what_is_no_address(client, tmp_path, url):
     with pytest.raises(BlobError) as failed:
         client.download(url + "?sig=TOPSECRET", tmp_path / "a")
     assert failed.value.kind == "misc"
     assert "TOPSECRET" not in str(failed.value)
+
+
+def test_a_server_that_sends_us_nowhere(client, tmp_path):
+    with serving(lambda h: reply(h, 302, Location="http://[")) as server:
+        with pytest.raises(BlobError, match="no address"):
+            client.download(f"{server.url}/a", tmp_path / "a")
+        assert len(server.requests) == 1
 
 
 def test_a_header_cannot_bring_another(client):
