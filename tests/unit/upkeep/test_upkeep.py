@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lote.server.folder import AccountFile, DataFolder, FolderRefused
-from lote.storage.database import open_database
+from lote.storage.database import SCHEMA_VERSION, open_database
 from lote.storage.snapshot import DATABASE_NAME, content_files
 from lote.store import database as store_database
 from lote.store.database import open_reader, open_writer
@@ -96,7 +96,7 @@ def test_what_is_restored_is_what_was_backed_up(folder, backup, tmp_path):
     assert manifest == read_manifest(backup)
     assert manifest.schemas == {
         "account.db": len(store_database.MIGRATIONS),
-        "blobs/storage.sqlite": 1,
+        "blobs/storage.sqlite": SCHEMA_VERSION,
     }
     assert (manifest.files, manifest.parts["blobs"].files) == (7, 3)
     with contextlib.closing(open_reader(new / "account.db")) as db:
