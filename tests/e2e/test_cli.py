@@ -13,7 +13,7 @@ from threading import Event
 import pytest
 
 from lote.cli.client import BatchClient
-from lote.cli.ready import Ready, account_of
+from lote.cli.ready import Ready, account_of, exports
 from lote.cli.service import temporary_service
 from lote.world import World
 
@@ -113,6 +113,23 @@ def test_reader_that_goes_away_ends_the_task(shell):
     )
     assert (done.stdout, done.returncode) == (b"y\n", 141)
     assert b"Traceback" not in done.stderr
+
+
+def test_signed_urls_over_https_only(shell, service, tmp_path):
+    (tmp_path / "f").write_bytes(b"from here")
+    lote(shell, "storage", "cp", "--create", str(tmp_path / "f"), "az://signed/")
+    exported = {**shell, **exports(service)}
+    untrusting = {**exported, "REQUESTS_CA_BUNDLE": "", "LOTE_DATA": str(tmp_path)}
+    for one in (shell, exported):
+        signed = (
+            lote(one, "storage", "sas", "az://signed/f", "--https-only").stdout.decode().strip()
+        )
+        assert signed.startswith(f"{service.storage.tls_blob_endpoint}/signed/f?")
+        assert lote(one, "storage", "cp", signed, "-").stdout == b"from here"
+    refused = lote(untrusting, "storage", "cp", signed, "-")
+    assert refused.returncode == 1
+    assert b"certificate" in refused.stderr
+    lote(shell, "storage", "rm", "-r", "-y", "az://signed")
 
 
 def test_env_as_json(shell, service):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
+UNTRUSTED = "its certificate is signed by nobody that is trusted here"
 
 
 class BlobAccount(Protocol):
@@ -164,6 +165,8 @@ class SdkFailures:
         reason = str(getattr(error, "reason", None) or type(error).__name__)
         if status is not None:
             raise refused_by_server(self._url, status, str(code) if code else None, reason)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            reason = UNTRUSTED
         timed_out = "timed out" in str(error).lower()
         raise BlobError("timed_out" if timed_out else "misc", self._url, reason)
 

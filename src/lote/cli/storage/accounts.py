@@ -9,6 +9,7 @@ from lote.blobs.reach import Reach, reach_of_connection_string
 from lote.blobs.remote import RemoteAccount
 from lote.cli.ready import NoService, find_service, read_ready
 from lote.cli.storage.names import Remote
+from lote.settings import settings_from
 
 VARIABLE = "AZURE_STORAGE_CONNECTION_STRING"
 
@@ -50,7 +51,18 @@ class Accounts:
     def tls_endpoint(self) -> str:
         """Where the usual account answers over HTTPS; empty when that is not known."""
         account, tls = self._find()
-        return account.reach.endpoint if account.reach.endpoint.startswith("https:") else tls
+        if account.reach.endpoint.startswith("https:"):
+            return account.reach.endpoint
+        return tls or self._tls_of_service(account.reach.endpoint)
+
+    def _tls_of_service(self, endpoint: str) -> str:
+        """The HTTPS address beside one that came without: of the service here, if it is its."""
+        try:
+            storage = read_ready(settings_from(self._environment).folder).storage
+        except NoService:
+            return ""
+        is_its = storage is not None and storage.blob_endpoint == endpoint
+        return (storage.tls_blob_endpoint or "") if storage and is_its else ""
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lote.blobs.external import UNTRUSTED
 from lote.blobs.failure import BlobError
 from lote.cli.storage.names import printable
 
@@ -51,6 +52,8 @@ def _of_blob(error: BlobError) -> str:
     if error.status is None and (error.reason in UNREACHABLE or error.kind == "timed_out"):
         host = "/".join(error.url.split("/")[:3])
         return f"{host} does not answer ({error.reason})"
+    if error.reason == UNTRUSTED:
+        return f"{UNTRUSTED}; name a file of authorities by REQUESTS_CA_BUNDLE (as lote env does)"
     answered = " ".join(str(part) for part in (error.status, error.code) if part)
     reason = error.reason.partition("\n")[0]
     return printable(f"the service answered {answered}: {reason}" if answered else reason)
