@@ -1,4 +1,5 @@
-"""Writes docs/support.md: what of the protocol this release carries out. ``--check`` compares."""
+"""Writes docs/support.md: the operations and properties of the protocol that this release carries
+out. ``--check`` compares."""
 
 from __future__ import annotations
 
@@ -6,14 +7,30 @@ import sys
 from pathlib import Path
 
 from lote.wire.operations import OPERATIONS, Operation
+from lote.wire.properties import DONE, LATER, RECORDED, REFUSED, fates
+from lote.wire.properties import GROUPS as GROUPS_OF_PROPERTIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "support.md"
 INTRODUCTION = """# Supported operations
 
-*Written by `scripts/support.py` from the table of operations; change that table instead.*
+*Written by `scripts/support.py` from the tables of operations and of properties; change those
+instead.*
 
 Names are the methods of the official Python SDK 15.1. Every api-version from 2016-02-01.3.0 on is
 accepted. What is not carried out yet answers `501 NotImplemented`.
+"""
+FATES = (DONE, RECORDED, REFUSED, LATER)
+PROPERTIES_INTRODUCTION = """# Supported properties
+
+Each property that a client can send, by the model that has it.
+
+- *carried out*: it does what the protocol says;
+- *recorded only*: it is checked, kept and shown again, and has no other effect, as the nodes of an
+  engine are not the provider's virtual machines;
+- *refused*: it refers to what only the provider's cloud can have, such as a subnet;
+- *not yet*: the request is refused, or the task that needs it fails.
+
+Properties that only older api-versions have are read in all of them and shown in theirs.
 """
 GROUPS = {
     "pools": "Pools",
@@ -54,7 +71,24 @@ def page() -> str:
                     f"| `{row.name}` | `{row.method} {row.path}` | {done} | {versions(row)} |"
                 )
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, PROPERTIES_INTRODUCTION, *properties()])
+
+
+def properties() -> list[str]:
+    """The section about properties: a table a group, a line a model."""
+    lines = []
+    for group, rows in GROUPS_OF_PROPERTIES.items():
+        lines += [f"### {group}", "", f"| model | {' | '.join(FATES)} |"]
+        lines.append("|---" * (len(FATES) + 1) + "|")
+        for row in rows:
+            found = fates(row)
+            cells = [
+                " ".join(f"`{name}`" for name, one in found.items() if one == fate)
+                for fate in FATES
+            ]
+            lines.append(f"| {row.struct.__name__} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
 
 
 def main(words: list[str]) -> int:

@@ -29,7 +29,7 @@ from lote.wire.check_pools import (
 from lote.wire.errors import Refused, invalid_property, missing_property
 from lote.wire.formats import parse_duration
 from lote.wire.node import NodeRemove
-from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate
+from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate, StartTask
 from lote.wire.vm import VirtualMachineConfiguration
 from lote.wire.vm_sizes import cores_of
 
@@ -58,6 +58,7 @@ def create_pool(tx: Tx, request: Request) -> Answer:
     _check_auto_scale(body)
     _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
+    _check_start_task(body.start_task)
     check_certificates(tx.db, body.certificate_references or [])
     taken = rows.get_pool(tx.db, body.id)
     if taken is not None:
@@ -122,6 +123,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     check_pool_update(body)
     _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
+    _check_start_task(body.start_task)
     given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
     if pool.nodes and not _ALWAYS_PATCHABLE.issuperset(given):
         raise Refused(
@@ -142,6 +144,7 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     body: PoolReplace = request.body
     check_pool_replace(body)
     _check_packages(body)
+    _check_start_task(body.start_task)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
     spec.start_task = body.start_task
     spec.application_package_references = body.application_package_references or None
@@ -337,6 +340,11 @@ def _check_auto_scale(body: PoolCreate) -> None:
 
 def _check_machine(machine: VirtualMachineConfiguration | None) -> None:
     if machine is not None and machine.container_configuration is not None:
+        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+
+
+def _check_start_task(start: StartTask | None) -> None:
+    if start is not None and start.container_settings is not None:
         raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
 
 
