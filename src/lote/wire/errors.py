@@ -265,19 +265,21 @@ def shown_value(name: str, value: object) -> str | None:
         return None  # may hold secrets further down; the name says enough
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    if "?" in text:
-        text = text[: text.index("?")] + "?…"  # the query of a URL carries its signature
-    return _cut(text)
+    return _cut(_without_query(str(value)))
 
 
 def _property_values(name: str, value: object, reason: str) -> list[tuple[str, str]]:
     shown = shown_value(name, value)
-    pairs = [("PropertyName", name)]
+    pairs = [("PropertyName", _cut(_without_query(name)))]
     if shown is not None:
         pairs.append(("PropertyValue", shown))
     pairs.append(("Reason", reason))
     return pairs
+
+
+def _without_query(text: str) -> str:
+    """The query of a URL carries its signature; clients put URLs in odd places, names too."""
+    return text[: text.index("?")] + "?…" if "?" in text else text
 
 
 def _path_members(name: str) -> list[str]:

@@ -128,3 +128,10 @@ def test_secrets_are_not_repeated(name: str, value: object):
 def test_long_values_are_cut():
     refused = invalid_property("displayName", "x" * 10_000, "Too long.")
     assert len(dict(refused.values)["PropertyValue"]) <= 256
+
+
+def test_a_name_that_is_a_signed_url_or_very_long_is_cut():
+    for name in ("http://h/b?sig=hush", "x" * 5000):
+        shown = dict(unsupported_property(name).values)["PropertyName"]
+        assert "hush" not in shown
+        assert len(shown) <= 256
