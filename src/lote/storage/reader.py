@@ -75,18 +75,28 @@ class Reader:
             self._threads.append(thread)
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
-        while (asked := self._queue.get()) is not None:
-            value: Any = None
-            error: Exception | None = None
-            try:
-                connection = connection or open_reader(self._path)
-                value = asked.query(connection)
-            except Exception as problem:  # the caller's to judge, whatever it is
-                error = problem
-            asked.postbox.post(Reply(asked.future, value, error))
-        if connection is not None:
+        mine: list[sqlite3.Connection] = []
+        while self._answer_next(mine):
+            continue
+        for connection in mine:
             connection.close()
+
+    def _answer_next(self, mine: list[sqlite3.Connection]) -> bool:
+        """One query; False at the end. A function of its own so that an idle thread holds no
+        answer, which may be a page of a list, until the next query."""
+        asked = self._queue.get()
+        if asked is None:
+            return False
+        value: Any = None
+        error: Exception | None = None
+        try:
+            if not mine:
+                mine.append(open_reader(self._path))
+            value = asked.query(mine[0])
+        except Exception as problem:  # the caller's to judge, whatever it is
+            error = problem
+        asked.postbox.post(Reply(asked.future, value, error))
+        return True
 
 
 class Postbox:
