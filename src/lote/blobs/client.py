@@ -213,7 +213,11 @@ class BlobClient:
         marker = ""
         while True:
             page_url = with_query(url, f"marker={quote(marker, safe='')}") if marker else url
-            page, marker = parse_page(self._send("GET", page_url, NO_HEADERS, None, stop)[1])
+            body = self._send("GET", page_url, NO_HEADERS, None, stop)[1]
+            try:
+                page, marker = parse_page(body)
+            except ValueError as error:
+                raise BlobError("misc", container_url, str(error)) from error
             yield from page
             if not marker:
                 return

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from pyexpat import XMLParserType
+
+NEEDED = frozenset(("Name", "Content-Length", "Etag", "NextMarker"))
 
 
 class BlobItem(NamedTuple):
@@ -15,20 +20,57 @@ class BlobItem(NamedTuple):
     etag: str
 
 
-def parse_page(body: bytes) -> tuple[list[BlobItem], str]:
-    """The blobs of one page of a list, and the marker of the next page ("" at the end)."""
-    from xml.etree import ElementTree  # most agents never list
+class _Page:
+    """Takes what is needed out of a list as it is parsed: a tree of it would be twenty times as
+    large, and thousands of names are read before a task's many small files."""
 
-    root = ElementTree.fromstring(body)
-    items = []
-    for blob in root.iterfind("Blobs/Blob"):
-        name = blob.find("Name")
-        text = (name.text or "") if name is not None else ""
-        if name is not None and name.get("Encoded") == "true":  # characters XML cannot hold
-            text = unquote(text)
-        size = int(blob.findtext("Properties/Content-Length") or 0)
-        items.append(BlobItem(text, size, (blob.findtext("Properties/Etag") or "").strip('"')))
-    return items, root.findtext("NextMarker") or ""
+    def __init__(self, parser: XMLParserType) -> None:
+        self.items: list[BlobItem] = []
+        self.texts: dict[str, str] = {}
+        self._parser = parser
+        self._is_encoded = False
+        self._pieces: list[str] = []
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag in NEEDED:
+            self._pieces = []
+            self._parser.CharacterDataHandler = self._pieces.append
+            if tag == "Name":
+                self._is_encoded = attributes.get("Encoded") == "true"
+        elif tag == "Blob":
+            self.texts.clear()
+
+    def _end(self, tag: str) -> None:
+        if tag in NEEDED:
+            self.texts[tag] = "".join(self._pieces)
+            self._parser.CharacterDataHandler = None
+        elif tag == "Blob":
+            texts = self.texts
+            name = texts.get("Name", "")
+            if self._is_encoded:  # characters XML cannot hold
+                name = unquote(name)
+            size = int(texts.get("Content-Length") or 0)
+            self.items.append(BlobItem(name, size, texts.get("Etag", "").strip('"')))
+
+
+def parse_page(body: bytes) -> tuple[list[BlobItem], str]:
+    """The blobs of one page of a list, and the marker of the next page ("" at the end).
+
+    Refuses (``ValueError``): what is no list.
+    """
+    from xml.parsers import expat  # most agents never list
+
+    parser = expat.ParserCreate()
+    page = _Page(parser)
+    try:
+        parser.Parse(body, True)
+    except expat.ExpatError as error:
+        raise ValueError(f"not a list of blobs: {error}") from error
+    parser.StartElementHandler = parser.EndElementHandler = None  # it and the page hold each other
+    return page.items, page.texts.get("NextMarker", "")
 
 
 def parse_error(body: bytes) -> tuple[str | None, str]:
