@@ -23,7 +23,11 @@ end in `_s` are seconds, `_bytes` bytes.
 | setting | flag | variable | default | meaning |
 |---|---|---|---|---|
 """
-FLAG_OF = {"folder": "data", "http_port": "port"}  # where the flag has another name
+FLAG_OF = {
+    "folder": "data",
+    "http_port": "port",
+    "token_issuers": "token_issuer",
+}  # where the flag has another name
 MEANING = {
     "http_port": f"Port of the plain HTTP listener; {settings.HTTP_PORT} unless given.",
     "tls_port": f"Port of the HTTPS listener; {settings.TLS_PORT} unless given.",

@@ -52,6 +52,17 @@ def serve(
     storage_connection_string: Annotated[
         str | None, typer.Option(help="Link this storage account instead of the built-in one.")
     ] = None,
+    storage_host_suffix: Annotated[
+        str | None, typer.Option(help="End of the storage account's host names.")
+    ] = None,
+    allow_blob_public_access: Annotated[
+        bool | None,
+        typer.Option("--allow-blob-public-access", help="Containers can be opened to all."),
+    ] = None,
+    token_issuer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ISSUER=JWKS", help="Take bearer tokens of this issuer as well."),
+    ] = None,
     leave_nodes: Annotated[
         bool, typer.Option("--leave-nodes", help="Local nodes work on when the server stops.")
     ] = False,
@@ -83,6 +94,9 @@ def serve(
         storage_account=storage_account,
         storage_key=storage_key,
         storage_connection_string=storage_connection_string,
+        storage_host_suffix=storage_host_suffix,
+        allow_blob_public_access=allow_blob_public_access,
+        token_issuers=" ".join(token_issuer) if token_issuer else None,
         leave_nodes=leave_nodes,
         allow_insecure_network=allow_insecure_network,
         node_grace_s=node_grace_s,

@@ -41,6 +41,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage_key: str | None = None
     storage_connection_string: str | None = None
     """Link this storage account instead of the built-in one (Azurite, the provider's own)."""
+    storage_host_suffix: str | None = None
+    """Host names of the storage endpoint end in it: `<account>.blob.<suffix>` or
+    `<account>.<suffix>`. `<account>.blob.` with anything behind it always works."""
+    allow_blob_public_access: bool = False
+    """Let containers be opened to requests without credentials (Set Container ACL)."""
+    token_issuers: str | None = None
+    """Issuers whose bearer tokens are taken besides the service's own: `ISSUER=JWKS` each,
+    a file or an https URL of its keys, with spaces between them."""
+    ssl_cert_file: Path | None = None
+    """Certificate authorities (PEM) that the service and its agents trust instead of the system's
+    when they call storage accounts and issuers by https."""
     ready_file: Path | None = None
     """Written, mode 0600, when every listener answers."""
     leave_nodes: bool = False
@@ -109,6 +120,10 @@ ENVIRONMENT = {
     "storage_account": "LOTE_STORAGE_ACCOUNT",
     "storage_key": "LOTE_STORAGE_KEY",
     "storage_connection_string": "LOTE_STORAGE_CONNECTION_STRING",
+    "storage_host_suffix": "LOTE_STORAGE_HOST_SUFFIX",
+    "allow_blob_public_access": "LOTE_ALLOW_BLOB_PUBLIC_ACCESS",
+    "token_issuers": "LOTE_TOKEN_ISSUERS",
+    "ssl_cert_file": "SSL_CERT_FILE",
     "node_grace_s": "LOTE_NODE_GRACE_S",
     "advertised_url": "LOTE_ADVERTISED_URL",
     "owner_queue_max": "LOTE_OWNER_QUEUE_MAX",

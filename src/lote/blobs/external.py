@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lote.blobs.accounts import StorageAccount
+from lote.blobs.authorities import trusted_authorities
 from lote.blobs.failure import BlobError, refused_by_server
 from lote.blobs.listing import BlobItem
 
@@ -57,7 +58,7 @@ class BlobAccount(Protocol):
 class SdkAccount:
     """A ``BlobAccount`` over ``azure-storage-blob``; any endpoint of the protocol will do.
 
-    ``ca_file``: the authorities to trust instead of the system's.
+    ``ca_file``: the authorities to trust instead of the system's (or ``SSL_CERT_FILE``'s).
     """
 
     def __init__(self, account: StorageAccount, *, ca_file: str | None = None) -> None:
@@ -73,7 +74,7 @@ class SdkAccount:
             credential={"account_name": self._account.name, "account_key": self._account.key},
             connection_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            connection_verify=self._ca_file or True,
+            connection_verify=self._ca_file or trusted_authorities(),
         )
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lote.blobs.authorities import trusted_authorities
 from lote.blobs.external import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, SdkFailures, sdk_errors
 from lote.blobs.failure import BlobError
 from lote.blobs.reach import Reach
@@ -95,7 +96,7 @@ class RemoteAccount:
             credential=key or reach.sas or None,
             connection_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            connection_verify=self.ca_file or True,
+            connection_verify=self.ca_file or trusted_authorities(),
             retry_policy=ExponentialRetry(
                 initial_backoff=BACKOFF_S,
                 increment_base=BACKOFF_BASE_S,

@@ -7,6 +7,7 @@ import binascii
 
 from lote.blobs.accounts import StorageAccount
 from lote.settings import Settings
+from lote.tokens.trust import parse_issuers
 
 
 class BadSetting(Exception):
@@ -14,7 +15,8 @@ class BadSetting(Exception):
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuses (``BadSetting``): keys that are not base64, a connection string without a key."""
+    """Refuses (``BadSetting``): keys that are not base64, a connection string without a key, an
+    issuer of tokens without its keys."""
     for flag, key in (
         ("--account-key", settings.account_key),
         ("--storage-key", settings.storage_key),
@@ -25,6 +27,10 @@ def check_settings(settings: Settings) -> None:
             base64.b64decode(key, validate=True)
         except (binascii.Error, ValueError):
             raise BadSetting(f"{flag} is not base64") from None
+    try:
+        parse_issuers(settings.token_issuers)
+    except ValueError as error:
+        raise BadSetting(f"--token-issuer: {error}") from None
     if settings.storage_connection_string is not None:
         try:
             StorageAccount.from_connection_string(settings.storage_connection_string)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +30,18 @@ class Certificates(NamedTuple):
     bundle: Path
 
 
-def make_certificates(folder: Path, host: str, world: World) -> Certificates:
-    """The folder's certificates; made when they are missing, old, or for another host."""
+def make_certificates(
+    folder: Path, host: str, world: World, more: Sequence[str] = ()
+) -> Certificates:
+    """The folder's certificates; made when they are missing, old, or for other hosts. ``more``:
+    further names of this service."""
     home = folder / "tls"
     home.mkdir(mode=0o700, exist_ok=True)
     files = Certificates(
         home / "ca.pem", home / "server.pem", home / "server.key", home / "bundle.pem"
     )
     names_file = home / "names"
-    names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), host})
+    names = sorted({"localhost", "127.0.0.1", "::1", socket.gethostname(), host, *more})
     wanted = "\n".join(names)
     age_us = world.now_us() - int(files.certificate.stat().st_mtime * 1e6) if _all(files) else None
     is_fresh = age_us is not None and age_us < (LIFE_DAYS - RENEW_DAYS) * 86_400_000_000

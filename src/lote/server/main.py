@@ -14,6 +14,7 @@ import uvicorn
 
 from lote.blobs.accounts import StorageAccount
 from lote.blobs.sas import account_sas
+from lote.engines.agent_process import AGENT_ENVIRONMENT
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
 from lote.listener import BACKLOG, Bounds, QuietServer, bounded, fit_file_limit, listen
@@ -28,10 +29,13 @@ from lote.server.logs import set_up_logs
 from lote.server.owner import Owner, Tx
 from lote.server.settle import settle, take_alarms
 from lote.server.streams import Streams
+from lote.server.token_pages import TokenPages
 from lote.settings import HTTP_PORT, STORAGE_PORT, STORAGE_TLS_PORT, TLS_PORT, Settings
 from lote.storage.launch import StorageFailed, StorageProcess, await_folder
 from lote.store.database import open_reader
 from lote.store.events import add_event
+from lote.tokens.issuer import DevelopmentIssuer, open_issuer
+from lote.tokens.trust import parse_issuers
 from lote.wire.frames import AutoStorage
 from lote.world import World
 
@@ -39,6 +43,12 @@ KEEP_ALIVE_S = 75
 CHANNEL_BYTES_MAX = 64 << 20
 PING_S = 5.0  # a node that hangs is out of contact after twice that, or twice a shorter grace
 AUTO_STORAGE_S = 30 * 86_400  # life of the SAS with which agents read the linked account
+READY_TOKEN_S = 24 * 3600  # life of the ready file's token, for a first try by hand
+READY_AUDIENCES = (
+    "https://management.core.windows.net/",
+    "https://batch.core.windows.net/",
+    "https://storage.azure.com/",
+)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Ready = dict[str, Any]
@@ -121,10 +131,16 @@ async def _serve(
     account, is_new = folder.account(settings, world)
     remembered = folder.ports()
     listeners = Listeners(settings, remembered)
-    certificates = make_certificates(folder.path, settings.host, world)
-    storage = await start_storage(settings, folder, account, listeners, certificates, remembered)
+    names = storage_hosts(account.storage_name, settings.storage_host_suffix)
+    certificates = make_certificates(folder.path, settings.host, world, names)
+    issuer = development_issuer(settings, folder, listeners, world)
+    # Beside the start of the storage process: what it needs takes a while to load.
+    token = asyncio.create_task(asyncio.to_thread(issuer.issue, READY_AUDIENCES, READY_TOKEN_S))
+    storage = await start_storage(
+        settings, folder, account, listeners, certificates, issuer, remembered
+    )
     composed = Composed(settings, folder, world, account, listeners, storage.linked)
-    servers = [composed.server(None), composed.server(certificates)]
+    servers = [composed.server(None), composed.server(certificates, issuer)]
     try:
         folder.remember(
             Ports(listeners.http_port, listeners.tls_port, storage.ports[0], storage.ports[1])
@@ -138,6 +154,7 @@ async def _serve(
         for server in servers:
             await server.listening.wait()
         ready = ready_facts(settings, account, listeners, storage, certificates)
+        ready["management"] = management_facts(issuer, await token)
         content = msgspec.json.format(msgspec.json.encode(ready), indent=1)
         write_private(folder.ready, content)
         if settings.ready_file is not None:
@@ -168,6 +185,7 @@ async def start_storage(
     account: AccountFile,
     listeners: Listeners,
     certificates: Certificates,
+    issuer: DevelopmentIssuer,
     remembered: Ports,
 ) -> Linked:
     """The linked storage account: the one given, else the built-in one, started here."""
@@ -193,6 +211,7 @@ async def start_storage(
         {account.storage_name: account.storage_keys},
         (certificates.certificate, certificates.private_key),
         storage_bounds(settings),
+        storage_access(settings, issuer),
     )
     try:
         ports = await process.start()
@@ -201,6 +220,13 @@ async def start_storage(
     endpoint = f"http://{_url_host(listeners.plain_host)}:{ports[0]}/{account.storage_name}"
     linked = StorageAccount(account.storage_name, account.storage_keys[0], endpoint)
     return Linked(linked, ports, process)
+
+
+def agent_environment(settings: Settings) -> dict[str, str]:
+    """What agents are started with; the authorities that this service trusts are theirs too."""
+    if settings.ssl_cert_file is None:
+        return dict(AGENT_ENVIRONMENT)
+    return AGENT_ENVIRONMENT | {"SSL_CERT_FILE": str(settings.ssl_cert_file.absolute())}
 
 
 def bounds_of(settings: Settings) -> Bounds:
@@ -216,6 +242,32 @@ def storage_bounds(settings: Settings) -> Bounds:
     be finished after its task ran elsewhere."""
     bounds = bounds_of(settings)
     return bounds._replace(body_stall_s=min(bounds.body_stall_s, settings.node_grace_s / 4))
+
+
+def storage_access(settings: Settings, issuer: DevelopmentIssuer) -> dict[str, Any]:
+    """What the built-in storage takes besides the account's keys."""
+    issuers = [issuer.trusted, *parse_issuers(settings.token_issuers)]
+    tenant_url = f"{issuer.authority}/{issuer.application.tenant}"
+    return {
+        "token_issuers": [msgspec.to_builtins(one) for one in issuers],
+        "authorization_uri": f"{tenant_url}/oauth2/authorize",
+        "host_suffix": settings.storage_host_suffix or "",
+        "allow_blob_public_access": settings.allow_blob_public_access,
+    }
+
+
+def storage_hosts(account: str, suffix: str | None) -> list[str]:
+    """Host names by which clients may call the built-in storage account."""
+    ends = ["blob.localhost", *([suffix, f"blob.{suffix}"] if suffix else [])]
+    return [f"{account}{second}.{end}" for end in ends for second in ("", "-secondary")]
+
+
+def development_issuer(
+    settings: Settings, folder: DataFolder, listeners: Listeners, world: World
+) -> DevelopmentIssuer:
+    """The folder's own issuer of bearer tokens, reached by the HTTPS listener."""
+    authority = f"https://{_url_host(settings.host)}:{listeners.tls_port}"
+    return open_issuer(folder.path / "tokens", authority, world, write_private)
 
 
 class Composed:
@@ -266,6 +318,7 @@ class Composed:
             self._world,
             grace_s=self._settings.node_grace_s,
             task_uid_base=self._settings.task_uid_base,
+            environment=agent_environment(self._settings),
         )
 
     def _auto_storage(self) -> AutoStorage:
@@ -280,11 +333,13 @@ class Composed:
         self.desk.resume()
         self.owner.tell(_note_start)
 
-    def server(self, certificates: Certificates | None) -> QuietServer:
-        """A listener's server; with certificates it speaks HTTPS."""
+    def server(
+        self, certificates: Certificates | None, issuer: DevelopmentIssuer | None = None
+    ) -> QuietServer:
+        """A listener's server; with certificates it speaks HTTPS, and can hand out tokens."""
         ping_s = min(PING_S, self._settings.node_grace_s)
         config = uvicorn.Config(
-            self.service,
+            self.service if issuer is None else TokenPages(issuer, self.service),
             http=bounded(self._bounds),
             ws="websockets-sansio",
             lifespan="off",
@@ -308,6 +363,18 @@ class Composed:
         self.desk.close(leave_nodes=self._settings.leave_nodes)
         self.service.close()
         self.owner.stop()  # last: only a writer can write the log back when it closes
+
+
+def management_facts(issuer: DevelopmentIssuer, token: str) -> Ready:
+    """How to get bearer tokens, and one to begin with."""
+    application = issuer.application
+    return {
+        "tenant": application.tenant,
+        "client_id": application.client_id,
+        "client_secret": application.client_secret,
+        "authority": issuer.authority,
+        "token": token,
+    }
 
 
 def _note_start(tx: Tx) -> None:

@@ -66,6 +66,7 @@ class StorageProcess:
         accounts: Mapping[str, tuple[str, str]],
         tls: tuple[Path, Path],
         bounds: Bounds,
+        access: Mapping[str, Any],
         on_event: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._settings: dict[str, Any] = {
@@ -77,6 +78,7 @@ class StorageProcess:
             "private_key": str(tls[1]),
             "bounds": bounds._asdict(),
             "accounts": {name: list(keys) for name, keys in accounts.items()},
+            **access,
         }
         self._on_event = on_event
         self._process: asyncio.subprocess.Process | None = None

@@ -38,7 +38,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True):
 
 
 def parse_issuer(text: str) -> TrustedIssuer:
-    """``ISSUER=JWKS``. Refuses (``ValueError``): no such pair, or keys over plain http."""
+    """One ``ISSUER=JWKS``. Refuses (``ValueError``): no such pair, or keys over plain http."""
     issuer, equals, jwks = text.partition("=")
     if not equals or not issuer or not jwks:
         raise ValueError(f"{text!r} is not ISSUER=JWKS, with a file or URL of the issuer's keys")
@@ -46,6 +46,11 @@ def parse_issuer(text: str) -> TrustedIssuer:
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ValueError(f"the keys of {issuer} must come by https, not by {jwks}")
     return TrustedIssuer(issuer, jwks)
+
+
+def parse_issuers(text: str | None) -> list[TrustedIssuer]:
+    """Several, with white space between them. Refuses as ``parse_issuer`` does."""
+    return [parse_issuer(one) for one in (text or "").split()]
 
 
 class KeySource:
