@@ -5,6 +5,7 @@ Source: RFC 7519 (claims), RFC 8725 (algorithms are ours to choose, never the to
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ ALGORITHMS = {  # by type of key; none that signs with a shared secret
     "EC": ("ES256", "ES384", "ES512"),
     "OKP": ("EdDSA",),
 }
+KNOWN_S = 300.0  # how long a signature need not be checked again; a token comes many times
+KNOWN_MAX = 1024
 KEYS_TRIED_MAX = 16  # for a token that names no key
 log = logging.getLogger("lote.tokens")
 
@@ -40,12 +43,28 @@ class TokenVerifier:
     def __init__(self, issuers: Sequence[TrustedIssuer], world: World) -> None:
         self._sources = {one.issuer: KeySource(one.jwks, world) for one in issuers}
         self._world = world
+        self._known: dict[bytes, tuple[float, dict[str, Any]]] = {}  # by the token's digest
 
     async def verify(self, token: str, audiences: Collection[str]) -> Identity:
         """Whom the token names. ``audiences``: what it may be meant for.
 
         Refuses: BadToken. It never says more of a key than that the signature is wrong.
         """
+        digest, now_s = hashlib.sha256(token.encode()).digest(), self._world.monotonic()
+        seen_s, claims = self._known.get(digest, (0.0, None))
+        if claims is None or now_s - seen_s > KNOWN_S:
+            claims = await self._signed_claims(token)
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[digest] = (now_s, claims)
+        check_lifetime(claims, self._world.now_us())
+        check_audience(claims, audiences)
+        oid = claims.get("oid") or claims.get("sub") or ""
+        app_id = claims.get("appid") or claims.get("azp") or ""
+        return Identity(str(oid), str(claims.get("tid") or ""), str(app_id))
+
+    async def _signed_claims(self, token: str) -> dict[str, Any]:
+        """What a token says, once issuer and signature are right. Refuses: BadToken."""
         import jwt  # 30 ms and 5 MB, with its cryptography, that most processes never need
 
         try:
@@ -56,12 +75,7 @@ class TokenVerifier:
         source = self._sources.get(str(claimed.get("iss")))
         if source is None:
             raise BadToken("Issuer validation failed. The issuer is not trusted here.")
-        claims = check_signature(token, header, await self._keys(source, header))
-        check_lifetime(claims, self._world.now_us())
-        check_audience(claims, audiences)
-        oid = claims.get("oid") or claims.get("sub") or ""
-        app_id = claims.get("appid") or claims.get("azp") or ""
-        return Identity(str(oid), str(claims.get("tid") or ""), str(app_id))
+        return check_signature(token, header, await self._keys(source, header))
 
     async def _keys(self, source: KeySource, header: Mapping[str, Any]) -> list[Jwk]:
         try:

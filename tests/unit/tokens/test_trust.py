@@ -140,6 +140,26 @@ def test_clocks_may_differ_by_the_skew_and_no_more(key_file):
         ask(nbf=now_s + SKEW_S + 1)
 
 
+def test_a_known_token_is_still_judged(tmp_path, key_file):
+    """Its signature is not checked again for a while; its lifetime and audience always are."""
+    world, key = Clock(), ec.generate_private_key(ec.SECP256R1())
+    verifier = TokenVerifier([TrustedIssuer(ISSUER, key_file(public_key(key, "ES256")))], world)
+    token = jwt.encode(claims_at(world), key, "ES256")
+    verify(verifier, token)
+    with pytest.raises(BadToken, match="Audience"):
+        verify(verifier, token, ["https://elsewhere.example"])
+    with pytest.raises(BadToken, match="Signature"):
+        verify(verifier, token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB"))
+    (tmp_path / "jwks.json").unlink()
+    verify(verifier, token)
+    world.advance(60 + SKEW_S)
+    with pytest.raises(BadToken, match="expired"):
+        verify(verifier, token)
+    world.elapsed_s += KEYS_LIFE_S + 1
+    with pytest.raises(BadToken, match="keys of the token's issuer"):
+        verify(verifier, token)
+
+
 def test_a_new_key_is_found_but_not_looked_for_all_the_time(key_file):
     world, old, new = Clock(), *(ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     jwks = key_file(public_key(old, "ES256", kid="old"))
