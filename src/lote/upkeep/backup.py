@@ -49,7 +49,7 @@ from lote.world import World
 
 ACCOUNT_DATABASE = "account.db"
 PLAIN_FILES = ("account.json", "ports.json")
-PLAIN_FOLDERS = ("tls", "kept")
+PLAIN_FOLDERS = ("tls", "tokens", "kept")
 BLOBS_FOLDER = "blobs"
 
 

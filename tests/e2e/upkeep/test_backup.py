@@ -170,7 +170,7 @@ def test_a_stopped_or_killed_service_is_backed_up_too():
             folder = lote.folder / f"from-{source.name}"
             assert command("restore", source, "--data", folder).returncode == 0
             names = {one.name for one in folder.iterdir()}
-            assert {"account.db", "account.json", "blobs", "ports.json", "tls"} <= names
+            assert {"account.db", "account.json", "blobs", "ports.json", "tls", "tokens"} <= names
             assert ".restore" not in names
         refused = command("restore", stopped, "--data", folder)
         assert refused.returncode == 1

@@ -61,6 +61,8 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     account = AccountFile("acc", ("a2V5", "a2V5Mg=="), "accstorage", ("c2s=", "c2sy"))
     (folder / "account.json").write_bytes(msgspec.json.encode(account))
+    (folder / "tokens").mkdir()
+    (folder / "tokens" / "application.json").write_text("{}")
     (folder / "tls").mkdir()
     (folder / "tls" / "ca.pem").write_text("authority")
     kept = folder / "kept" / "node" / "workitems" / "j" / "job-1" / "t"
@@ -89,7 +91,12 @@ def test_what_is_restored_is_what_was_backed_up(folder, backup, tmp_path):
     manifest = restore_backup(backup, tmp_path / "new", WORLD)
     new = tmp_path / "new"
     assert contents(new) == contents(folder) == {"1-aa": b"first", "1-ab": b"second" * 100}
-    for name in ("account.json", "tls/ca.pem", "kept/node/workitems/j/job-1/t/stdout.txt"):
+    for name in (
+        "account.json",
+        "tls/ca.pem",
+        "tokens/application.json",
+        "kept/node/workitems/j/job-1/t/stdout.txt",
+    ):
         assert (new / name).read_bytes() == (folder / name).read_bytes()
         assert (new / name).stat().st_mtime_ns == (folder / name).stat().st_mtime_ns
     assert not (new / "kept/node/workitems/j/job-1/t/stderr.txt").exists()
@@ -98,7 +105,7 @@ def test_what_is_restored_is_what_was_backed_up(folder, backup, tmp_path):
         "account.db": len(store_database.MIGRATIONS),
         "blobs/storage.sqlite": SCHEMA_VERSION,
     }
-    assert (manifest.files, manifest.parts["blobs"].files) == (7, 3)
+    assert (manifest.files, manifest.parts["blobs"].files) == (8, 3)
     with contextlib.closing(open_reader(new / "account.db")) as db:
         assert check_invariants(db) == []
 
