@@ -17,7 +17,8 @@ INTRODUCTION = """# Supported operations
 instead.*
 
 Names are the methods of the official Python SDK 15.1. Every api-version from 2016-02-01.3.0 on is
-accepted. What is not carried out yet answers `501 NotImplemented`.
+accepted and answered in its own words: members under the names they had then, and none that it does
+not know. What is not carried out yet answers `501 NotImplemented`.
 """
 FATES = (DONE, RECORDED, REFUSED, LATER)
 PROPERTIES_INTRODUCTION = """# Supported properties

@@ -43,7 +43,7 @@ def modernize(body: Any, version: str) -> None:  # noqa: ANN401 - any struct of 
     elif isinstance(body, PoolUpdate | PoolReplace):
         _modernize_start_task(body, version)
         if isinstance(body, PoolUpdate):
-            _move_disk_kinds(body.virtual_machine_configuration)
+            _modernize_machine(body.virtual_machine_configuration)
     elif isinstance(body, JobCreate | JobReplace | JobUpdate | JobSpecification):
         _modernize_job(body, version)
     elif isinstance(body, JobScheduleCreate | JobScheduleUpdate | JobScheduleReplace):
@@ -76,7 +76,7 @@ def _modernize_pool_info(pool_info: PoolInfo, version: str) -> None:
 
 def _modernize_pool(pool: PoolCreate | PoolSpecification, version: str) -> None:
     _modernize_start_task(pool, version)
-    _move_disk_kinds(pool.virtual_machine_configuration)
+    _modernize_machine(pool.virtual_machine_configuration)
     if pool.task_slots_per_node is None:
         pool.task_slots_per_node = pool.max_tasks_per_node
     pool.max_tasks_per_node = None
@@ -90,9 +90,12 @@ def _modernize_start_task(
         start.wait_for_success = False
 
 
-def _move_disk_kinds(machine: VirtualMachineConfiguration | None) -> None:
+def _modernize_machine(machine: VirtualMachineConfiguration | None) -> None:
     """Before 2025-06-01 a data disk had the kind of its storage itself."""
-    for disk in machine.data_disks or () if machine is not None else ():
+    if machine is None:
+        return
+    machine.image_reference.exact_version = None  # read-only: what a node shows of its image
+    for disk in machine.data_disks or ():
         kind, disk.storage_account_type = disk.storage_account_type, None
         if kind is None:
             continue

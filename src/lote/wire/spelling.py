@@ -96,6 +96,7 @@ def _spelled(plan: _Plan, shown: Shown) -> Shown:
 # -- what was not only called otherwise ---------------------------------------------------------
 
 _SPLIT_COUNTS_SINCE = "2020-09-01.12.0"  # taskCounts beside taskSlotCounts
+_EXACT_COUNTS_SINCE = "2018-08-01.7.0"  # before: with a word on whether they are
 _MANAGED_DATA_DISKS_SINCE = "2025-06-01"
 _FAILURE_INFO_SINCE = "2017-05-01.5.0"  # and a list of resize errors
 _USER_IDENTITY_SINCE = "2017-01-01.4.0"  # before: runElevated
@@ -117,6 +118,8 @@ def _reshape(struct: type[msgspec.Struct], shown: Shown, version: str) -> Shown:
     if struct is TaskCountsResult:
         changed |= changed.pop("taskCounts")
         del changed["taskSlotCounts"]
+        if not at_least(version, _EXACT_COUNTS_SINCE):
+            changed["validationStatus"] = "validated"  # counts here are always exact
     elif struct is DataDisk:
         kind = changed.pop("managedDisk", {}).get("storageAccountType")
         if kind is not None:

@@ -64,7 +64,7 @@ def test_after_every_kind_of_answer(kept, raw, lone_job):
         ("POST", f"{path}/tasks", {"id": "t", "commandLine": "x"}, {}, None, 201),
         ("POST", f"{path}/tasks/t/terminate", None, {}, None, 204),
         ("PUT", "/pools", large, {}, None, 405),
-        ("POST", "/jobschedules", large, {}, None, 501),
+        ("POST", "/jobschedules", large, {}, None, 400),
         ("GET", f"{path}/tasks/none", None, {}, None, 404),
         ("DELETE", f"{path}/tasks/t", None, {}, None, 200),
     ]

@@ -10,6 +10,7 @@ from azure.batch import models as m
 from whole_bodies import part, without_secrets
 
 from .conftest import fresh
+from .raw_http import check_error
 
 # What the client's models do not know, older api-versions alone have.
 V2024_02 = "2024-02-01.19.0"
@@ -72,6 +73,27 @@ def test_replaced_properties(batch, whole_pool):
     assert {"startTask", "metadata"}.isdisjoint(shown)
     rest = {name: whole_pool[name] for name in whole_pool if name not in ("startTask", "metadata")}
     compared(rest | {"id": pool_id}, shown)
+
+
+def test_replaced_properties_of_older_versions(raw, whole_pool):
+    pool_id = fresh("replaced")
+    mode = {"targetNodeCommunicationMode": "classic"}
+    body = whole_pool | mode | {"id": pool_id}
+    assert raw("POST", "/pools", body, version=V2024_02).status == 201
+    lists = {"applicationPackageReferences": [], "metadata": [], "certificateReferences": []}
+    path = f"/pools/{pool_id}"
+    for given, shown in (({}, "default"), (mode, "classic")):
+        reply = raw("POST", path + "/updateproperties", lists | given, version=V2024_02)
+        assert reply.status == 204
+        found = raw("GET", path, version=V2024_02).json["targetNodeCommunicationMode"]
+        assert found == shown
+    unknown = {"certificateReferences": [{"thumbprint": "1" * 40, "thumbprintAlgorithm": "sha1"}]}
+    for method, rest, sent in (
+        ("POST", "/updateproperties", lists | unknown),
+        ("PATCH", "", unknown),
+    ):
+        reply = raw(method, path + rest, sent, version=V2024_02)
+        check_error(reply, 409, "InvalidCertificateReferences")
 
 
 def test_members_of_older_versions(raw, whole_pool):
@@ -186,6 +208,7 @@ def test_a_job_schedule(batch, whole_job):
     compared(body, shown.as_dict())
     batch.replace_job_schedule(body["id"], shown)
     compared(body, batch.get_job_schedule(body["id"]).as_dict())
+    batch.begin_delete_job_schedule(body["id"], polling_interval=0).wait()
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_who_gives_both_names_means_the_newest():
     assert read(files, TaskCreate)["resourceFiles"] == [{"httpUrl": "b"}]
 
 
+def test_what_a_node_shows_of_its_image_is_not_kept():
+    machine = {"imageReference": IMAGE | {"exactVersion": "1.2"}, "nodeAgentSKUId": "a"}
+    kept = read(a_pool(virtualMachineConfiguration=machine), PoolCreate)
+    assert kept["virtualMachineConfiguration"]["imageReference"] == IMAGE
+
+
 def test_files_had_one_source():
     sent = {
         "id": "t",
@@ -161,6 +167,8 @@ def test_counts_had_no_slots():
     counts = {"active": 1, "running": 2, "completed": 3, "succeeded": 2, "failed": 1}
     shown = {"taskCounts": counts, "taskSlotCounts": dict.fromkeys(counts, 0)}
     assert spell(shown, TaskCountsResult, "2020-03-01.11.0") == counts
+    validated = counts | {"validationStatus": "validated"}
+    assert spell(shown, TaskCountsResult, "2018-03-01.6.1") == validated
     assert spell(shown, TaskCountsResult, "2020-09-01.12.0") == shown
 
 

@@ -121,6 +121,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     record, pool = _changeable(tx, request, "update")
     body: PoolUpdate = request.body
     check_pool_update(body)
+    check_certificates(tx.db, body.certificate_references or [])
     _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
     _check_start_task(body.start_task)
@@ -143,6 +144,7 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     record, pool = _changeable(tx, request, "update")
     body: PoolReplace = request.body
     check_pool_replace(body)
+    check_certificates(tx.db, body.certificate_references or [])
     _check_packages(body)
     _check_start_task(body.start_task)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
@@ -150,6 +152,7 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     spec.application_package_references = body.application_package_references or None
     spec.metadata = body.metadata or None
     spec.certificate_references = body.certificate_references or None
+    spec.target_node_communication_mode = body.target_node_communication_mode
     return _save_spec(tx, record, pool, spec)
 
 
