@@ -85,6 +85,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Beyond this size in all, the kept outputs of the nodes that went first are removed."""
     local_nodes_max: int = 64
     """Nodes of all local pools together; beyond it a resize ends with AccountCoreQuotaReached."""
+    pool_quota: int | None = None
+    """Pools of the account; beyond it PoolQuotaReached. No limit unless given, as for the next."""
+    active_job_and_schedule_quota: int | None = None
+    """Jobs and job schedules that are not completed; beyond it ActiveJobAndScheduleQuotaReached."""
+    dedicated_core_quota: int | None = None
+    """Cores of all dedicated nodes, by their vmSize; beyond it a resize ends with
+    AccountCoreQuotaReached."""
+    low_priority_core_quota: int | None = None
+    """The same for spot nodes, with AccountLowPriorityCoreQuotaReached."""
+    scale_interval_min_s: float = 300.0
+    """Shortest autoScaleEvaluationInterval that is taken. REST: Enable Auto Scale, 5 minutes."""
+    scale_history_s: float = 86_400.0
+    """How long the samples that formulas read are kept; one is taken every 30 s."""
     local_cores: int | None = None
     """Cores a local node says it has when its vmSize does not tell; default: the machine's."""
 
@@ -132,5 +145,11 @@ ENVIRONMENT = {
     "head_s": "LOTE_HEAD_S",
     "body_stall_s": "LOTE_BODY_STALL_S",
     "local_nodes_max": "LOTE_LOCAL_NODES_MAX",
+    "pool_quota": "LOTE_POOL_QUOTA",
+    "active_job_and_schedule_quota": "LOTE_ACTIVE_JOB_AND_SCHEDULE_QUOTA",
+    "dedicated_core_quota": "LOTE_DEDICATED_CORE_QUOTA",
+    "low_priority_core_quota": "LOTE_LOW_PRIORITY_CORE_QUOTA",
+    "scale_interval_min_s": "LOTE_SCALE_INTERVAL_MIN_S",
+    "scale_history_s": "LOTE_SCALE_HISTORY_S",
 }
 """Settings that an environment variable can give."""

@@ -48,6 +48,10 @@ class World:
         """Random bytes fit for keys."""
         return os.urandom(size_bytes)
 
+    def chance(self) -> float:
+        """A double from 0 up to 1."""
+        return (int.from_bytes(self.new_secret(7), "big") >> 3) / (1 << 53)
+
 
 class SteppedWorld(World):
     """A world whose protocol clock stands still until it is advanced. For tests and rehearsals."""

@@ -55,13 +55,17 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
     for name, value in exports(service).items():
         monkeypatch.setenv(name, value)
     job, storage = blocks("docs/run-a-job.md", "python"), blocks("docs/storage.md", "python")
+    scaling = blocks("docs/autoscale.md", "python")
     names: dict[str, object] = {}
-    for number, block in enumerate([*job[:-1], *storage, job[-1]]):
+    for number, block in enumerate([*job[:-1], *storage, *scaling, job[-1]]):
         exec(compile(block, f"block {number}", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
     assert "7 0 49" in printed
     assert "last 0 all done" in printed
-    assert printed[-1] == "3 words"
+    nothing_to_do = "$TargetDedicatedNodes=0;$TargetLowPriorityNodes=0;$NodeDeallocationOption="
+    assert f"{nothing_to_do}taskcompletion None" in printed
+    assert "3 words" in printed
+    assert printed[-1] == "1"
 
 
 def test_the_page_about_storage_gives_every_reason_for_what_is_left_out():

@@ -9,6 +9,7 @@ from lote.agent.failures import failure
 from lote.agent.layout import Layout
 from lote.agent.log import Log
 from lote.agent.outbox import Outbox
+from lote.agent.traffic import read_traffic
 from lote.wire.frames import NodeTrouble, Samples
 
 LOOK_INTERVAL_S = 2.0  # how soon a full disk or a vanished directory is noticed
@@ -28,6 +29,7 @@ class Vitals:
         self._is_full = False
         self._looks = 0
         self._busy_ticks, self._all_ticks = _processor_ticks()
+        self._traffic = read_traffic()
 
     def node_dir_is_there(self) -> bool:
         """Whether the node's directory is still the one the agent began in."""
@@ -64,8 +66,16 @@ class Vitals:
         passed = max(1, total - self._all_ticks)
         percent = 100.0 * (busy - self._busy_ticks) / passed
         self._busy_ticks, self._all_ticks = busy, total
+        traffic = read_traffic()
+        passed_through = traffic.since(self._traffic)
+        self._traffic = traffic
         return Samples(
-            SAMPLE_INTERVAL_S, percent, _used_memory_bytes(), disk_bytes - free_bytes, free_bytes
+            SAMPLE_INTERVAL_S,
+            percent,
+            _used_memory_bytes(),
+            disk_bytes - free_bytes,
+            free_bytes,
+            *passed_through,
         )
 
 

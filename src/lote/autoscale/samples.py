@@ -36,6 +36,17 @@ class SampleHistory:
         found = self._series.get(name)
         return NO_SAMPLES if found is None else Series(*found)
 
+    @property
+    def newest_us(self) -> int | None:
+        """The moment of the newest sample of any variable; None when there is none."""
+        return max((times[-1] for times, _ in self._series.values() if times), default=None)
+
+    def copy(self) -> SampleHistory:
+        """One that goes its own way from here: for another thread, or for what might be."""
+        made = SampleHistory()
+        made._series = {name: (times[:], kept[:]) for name, (times, kept) in self._series.items()}
+        return made
+
     def record(self, time_us: int, values: Mapping[str, float]) -> None:
         """Add a sample. ValueError: not newer than the newest of the same variable."""
         for name, value in values.items():

@@ -33,9 +33,10 @@ def pool_refusal(state: str, allocation_state: str, event: str) -> str:
     """
     if state == "deleting":
         return "PoolBeingDeleted"
-    if event in _NEEDS_STEADY and allocation_state != "steady":
+    if event in NEEDS_STEADY and allocation_state != "steady":
         return "PoolBeingResized"
     return "OperationInvalidForCurrentState"
 
 
-_NEEDS_STEADY = frozenset({"resize", "remove_nodes", "enable_auto_scale"})
+# Writes that a pool takes only while no resize is under way.
+NEEDS_STEADY = frozenset({"resize", "remove_nodes", "enable_auto_scale"})

@@ -13,12 +13,13 @@ from lote.server.asgi import Receive, Scope, Send, headers_of
 from lote.server.memory import Link
 from lote.server.owner import Owner, Tx
 from lote.server.reports import apply_report
+from lote.server.sampling import note_use
 from lote.wire.errors import Refused
 from lote.wire.frames import (
     AgentFrame,
     AutoStorage,
-    Hello,
     Report,
+    Samples,
     ServerFrame,
     decode_agent_frames,
     encode_frames,
@@ -45,7 +46,9 @@ class Callers:
         for frame in frames:
             if isinstance(frame, Report):
                 self.owner.tell(apply_report, node_key, link, frame)
-            elif isinstance(frame, Hello):
+            elif isinstance(frame, Samples):
+                self.owner.tell(note_use, node_key, link, frame)
+            else:
                 self.owner.tell(
                     node_calls.connect_node,
                     node_key,

@@ -7,7 +7,6 @@ called whenever the pool or one of its nodes changed, and when a time-out is due
 from __future__ import annotations
 
 import hashlib
-import sys
 
 import msgspec
 
@@ -16,6 +15,7 @@ from lote.engines.seam import NodeOrder
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
 from lote.server.node_states import move_node, show_occupancy
 from lote.server.owner import Tx
+from lote.server.quotas import node_room
 from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
@@ -82,7 +82,8 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
     started_us = record.resize_started_us or tx.now_us
     if is_settled:
         _steady(tx, pool, record.resize_errors)
-    elif tx.now_us >= started_us + timeout_us:
+    elif tx.now_us >= started_us + timeout_us and not record.enable_auto_scale:
+        # REST: resizeTimeout has no effect on a pool that scales by a formula.
         _time_out(tx, pool, present)
 
 
@@ -96,10 +97,11 @@ def _settle_kind(
     missing = target - len(staying)
     if pool.order_failures >= ORDER_FAILURES_MAX:
         missing = min(missing, 0)  # agents that die before they call would be ordered for ever
-    beyond = max(0, missing - _room(tx, pool))
+    room = node_room(tx, pool, is_dedicated=is_dedicated)
+    beyond = max(0, missing - room.nodes)
     if pool.allocation_state == "resizing":
         if beyond:
-            pool.quota_errors.add(is_dedicated)
+            pool.quota_errors[is_dedicated] = room.reason
         for _ in range(missing - beyond):
             _order(tx, pool, is_dedicated, None)
         if missing < 0:
@@ -122,15 +124,6 @@ def _settle_kind(
     return missing == beyond and not is_leaving and not is_coming
 
 
-def _room(tx: Tx, pool: PoolState) -> int:
-    """How many nodes the engine may still be asked for: one machine has only so much."""
-    if pool.engine != "local":
-        return sys.maxsize
-    pools = tx.memory.pools
-    local = sum(pools[node.pool_key].engine == "local" for node in tx.memory.nodes.values())
-    return max(0, tx.settings.local_nodes_max - local)
-
-
 def _removal_rank(tx: Tx, node: NodeState) -> tuple[int, int, int]:
     """Which node goes first when a pool shrinks: the broken, the idle, then the least occupied."""
     ranks = {"unusable": 0, "starttaskfailed": 0, "preempted": 0, "unknown": 0, "offline": 1}
@@ -145,9 +138,8 @@ def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:
 def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> None:
     if pool.allocation_state == "stopping":
         errors.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
-    for is_dedicated in sorted(pool.quota_errors, reverse=True):
+    for is_dedicated, text in sorted(pool.quota_errors.items(), reverse=True):
         code = "AccountCoreQuotaReached" if is_dedicated else "AccountLowPriorityCoreQuotaReached"
-        text = f"This machine has at most {tx.settings.local_nodes_max} local nodes in all."
         errors.append({"code": code, "message": text})
     pool.quota_errors.clear()
     set_allocation(tx, pool, "steady", errors=errors)
@@ -214,6 +206,7 @@ def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
     memory.view.drop_pool(pool.key)
     del memory.pools[pool.key]
     memory.dirty_pools.discard(pool.key)
+    memory.scales.pop(pool.key, None)
     pool_rows.delete_pool(tx.db, pool.key)
     add_event(tx.db, tx.now_us, "pool_deleted", pool.id, "")
 

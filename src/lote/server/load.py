@@ -12,6 +12,7 @@ from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState
 from lote.server.node_calls import await_node
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
+from lote.server.scaling import load_scaling
 from lote.server.views import job_directory
 from lote.store import jobs as job_rows
 from lote.store import nodes as node_rows
@@ -20,6 +21,7 @@ from lote.store import tasks as task_rows
 from lote.store.job_schedules import list_living_schedules
 from lote.store.records import RUNNING, JobCount, JobRecord, PoolRecord
 from lote.wire.formats import parse_duration
+from lote.wire.vm_sizes import cores_of
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -64,6 +66,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
         allocation_state=record.allocation_state,
         start_task=msgspec.json.encode(start_task) if start_task else None,
         waits_for_start_task=bool(start_task and start_task.get("waitForSuccess", True)),
+        cores=cores_of(record.vm_size),
     )
     memory.pools[pool.key] = pool
     memory.view.add_pool(
@@ -80,6 +83,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
             job.pool_key = pool.key
             memory.view.set_job(job.key, pool_key=pool.key)
     memory.dirty_pools.add(pool.key)
+    load_scaling(tx, record)
     return pool
 
 

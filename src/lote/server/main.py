@@ -22,6 +22,7 @@ from lote.server.certificate import Certificates, make_certificates
 from lote.server.channel import Callers
 from lote.server.desk import EngineDesk
 from lote.server.folder import AccountFile, DataFolder, Ports, write_private
+from lote.server.formulas import FormulaDesk
 from lote.server.http import Service
 from lote.server.kept import KeptFiles
 from lote.server.load import load_memory
@@ -299,6 +300,8 @@ class Composed:
         self.desk = EngineDesk(self._engines, self.owner, kept)
         self.owner.memory.kept = kept
         self.owner.memory.desk = self.desk
+        self.formulas = FormulaDesk(self.owner, world)
+        self.owner.memory.evaluator = self.formulas
         self.callers = Callers(self.owner, lambda: (account.name, self.url), self._auto_storage)
         streams = Streams(self.owner, world)
         self.service = Service(
@@ -362,6 +365,7 @@ class Composed:
         """End the nodes (or leave them), then the owner."""
         self.desk.close(leave_nodes=self._settings.leave_nodes)
         self.service.close()
+        self.formulas.close()
         self.owner.stop()  # last: only a writer can write the log back when it closes
 
 

@@ -7,16 +7,20 @@ start and again after a transaction that failed.
 from __future__ import annotations
 
 import heapq
+import threading
 from collections import deque
 from typing import Protocol
 
 import msgspec
 
+from lote.autoscale.samples import SampleHistory
+from lote.autoscale.targets import Targets
 from lote.engines.seam import NodeOrder
 from lote.scheduler.view import View
 from lote.server.kept import KeptFiles
 from lote.store.records import JobCount
-from lote.wire.frames import Failure, ServerFrame
+from lote.store.scaling import Readings
+from lote.wire.frames import Failure, Samples, ServerFrame
 
 # What is to become of a run that is being killed, once its agent says that it is over.
 KEEP, REQUEUE, RERUN, FORGET = range(4)
@@ -75,6 +79,9 @@ class NodeState(msgspec.Struct):
     """Its engine is ending it."""
     is_halting: bool = False
     """Its engine is switching it off, to be started again now or later."""
+    use: Samples | None = None
+    """What its agent last said of its use, at ``use_us``."""
+    use_us: int = 0
 
 
 class JobState(msgspec.Struct):
@@ -114,8 +121,45 @@ class PoolState(msgspec.Struct):
     waits_for_start_task: bool
     nodes: set[int] = msgspec.field(default_factory=set)
     order_failures: int = 0
-    quota_errors: set[bool] = msgspec.field(default_factory=set)
-    """Kinds of nodes (dedicated or not) that the present resize could not have all of."""
+    quota_errors: dict[bool, str] = msgspec.field(default_factory=dict)
+    """Kinds of nodes (dedicated or not) that the present resize could not have all of, and why."""
+    cores: int = 1
+    """Of one of its nodes, by its vmSize."""
+    scale_enabled_us: int | None = None
+    """When autoscale was last enabled by request."""
+
+
+class ScaleState(msgspec.Struct):
+    """What a pool that scales by a formula needs between evaluations. Times in microseconds."""
+
+    history: SampleHistory
+    due_us: int
+    """When the formula is evaluated next."""
+    sample_us: int
+    """When the next sample is taken."""
+    wake_us: int | None = None
+    """The alarm that counts; any other of this pool is stale."""
+    waiting: list[threading.Event] = msgspec.field(default_factory=list)
+    """Whom the next evaluation is to be told to, once it is committed."""
+
+
+class ScaleOrder(msgspec.Struct, frozen=True):
+    """A formula to be evaluated outside the owner thread, and all that it may look at."""
+
+    pool_key: int
+    formula: str
+    at_us: int
+    samples: SampleHistory
+    readings: Readings
+    current: Targets
+    waiting: list[threading.Event]
+
+
+class Evaluator(Protocol):
+    """Who evaluates formulas. Calls are made after the commit, and do not wait."""
+
+    def evaluate(self, order: ScaleOrder) -> None:
+        """Carry it out; the owner is told what came of it."""
 
 
 class Desk(Protocol):
@@ -139,6 +183,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.desk: Desk | None = None
+        self.evaluator: Evaluator | None = None
         self.default_engine = "local"
         self.kept: KeptFiles | None = None
         self.links: dict[int, Link] = {}
@@ -148,6 +193,7 @@ class Memory:
         """Forget everything but who is connected."""
         self.view = View()
         self.pools: dict[int, PoolState] = {}
+        self.scales: dict[int, ScaleState] = {}
         self.jobs: dict[int, JobState] = {}
         self.nodes: dict[int, NodeState] = {}
         self.node_keys: dict[str, int] = {}
@@ -182,7 +228,8 @@ class Memory:
         return None if key is None else self.nodes.get(key)
 
     def set_timer(self, due_us: int, kind: str, key: int) -> None:
-        """Touch the pool or job of that key at ``due_us``; an early or stale alarm does no harm."""
+        """Touch the pool, job, schedule or scaling of that key at ``due_us``; an early or stale
+        alarm does no harm."""
         heapq.heappush(self.timers, (due_us, kind, key))
 
     def jobs_of_pool(self, pool_key: int) -> list[JobState]:

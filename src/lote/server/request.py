@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -51,7 +51,8 @@ class Request(msgspec.Struct, gc=False):
 class Answer(msgspec.Struct, gc=False):
     """A success. ``body`` is JSON bytes or None; ``modified_us`` makes ETag and Last-Modified;
     ``location`` is the path of what was made. A file comes as a ``stream`` of ``length`` bytes;
-    ``length`` alone answers a HEAD."""
+    ``length`` alone answers a HEAD. ``later``, when given, makes the whole answer, in a thread
+    that may wait or work for a while: it is called once what the handler did is committed."""
 
     body: bytes | None = None
     modified_us: int | None = None
@@ -60,6 +61,7 @@ class Answer(msgspec.Struct, gc=False):
     headers: list[tuple[str, str]] = []
     length: int | None = None
     stream: AsyncGenerator[bytes] | None = None
+    later: Callable[[], Answer] | None = None
 
 
 def json_answer(value: object, modified_us: int | None = None) -> Answer:

@@ -16,6 +16,7 @@ from lote.server.load import load_job
 from lote.server.memory import JobState
 from lote.server.new_jobs import make_job
 from lote.server.owner import Tx
+from lote.server.quotas import has_job_room
 from lote.store import job_schedules as rows
 from lote.store.events import add_event
 from lote.store.records import JobScheduleRecord
@@ -24,6 +25,7 @@ from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobScheduleConfiguration, JobScheduleCreate
 
 TERMINATE_REASON = "TerminateJobSchedule"  # REST: Terminate Job Schedule
+QUOTA_RETRY_US = 30_000_000  # ours: a job that the quota kept back is tried again after it
 DELETE_CHUNK = 100  # jobs that begin to go in one transaction
 
 decode_spec = msgspec.json.Decoder(JobScheduleCreate, strict=False).decode
@@ -62,6 +64,11 @@ def _make_what_is_due(tx: Tx, record: JobScheduleRecord) -> None:
     times = recurrence_of(spec.schedule, record.created_us)
     is_busy = bool(active_jobs(tx, record.key))
     found = decide(times, record.served_us, tx.now_us, has_active_job=is_busy)
+    if found.makes_job and not has_job_room(tx):
+        # Not served: it is tried again until its start window is over.
+        retry_us = (tx.now_us // QUOTA_RETRY_US + 1) * QUOTA_RETRY_US  # alarms that meet are one
+        tx.memory.set_timer(retry_us, "schedule", record.key)
+        return
     if found.served_us != record.served_us:
         record.served_us = found.served_us
         rows.save_job_schedule(tx.db, record.key, served_us=record.served_us)

@@ -8,6 +8,7 @@ from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
+from lote.server.scaling import wake_scaling
 from lote.server.schedules import settle_schedule
 
 ROUNDS_MAX = 1000  # a chain of ends that goes on beyond this is our bug
@@ -63,6 +64,8 @@ def take_alarms(tx: Tx, due: list[tuple[str, int]], graces: list[int]) -> None:
             tx.memory.touched_pools.add(key)
         elif kind == "schedule":
             tx.memory.touched_schedules.add(key)
+        elif kind == "scale":
+            wake_scaling(tx, key)
         elif kind == "job":
             _end_overdue_job(tx, tx.memory, key)
     for node_key in graces:

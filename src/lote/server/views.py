@@ -65,6 +65,7 @@ def view_pool(record: PoolRecord, base_url: str) -> Shown:
         "enableInterNodeCommunication": bool(record.inter_node),
         "taskSlotsPerNode": record.slots,
     } | view_pool_settings(spec)
+    _show_scaling(shown, record)
     if record.resize_errors and record.allocation_state == "steady":
         shown["resizeErrors"] = msgspec.json.decode(record.resize_errors)
     if record.current_dedicated + record.current_low_priority:
@@ -72,6 +73,17 @@ def view_pool(record: PoolRecord, base_url: str) -> Shown:
         wanted = shown["targetNodeCommunicationMode"]
         shown["currentNodeCommunicationMode"] = "simplified" if wanted == "default" else wanted
     return shown
+
+
+def _show_scaling(shown: Shown, record: PoolRecord) -> None:
+    """Formula and interval as they are now, whatever the pool was created with."""
+    for name in ("autoScaleFormula", "autoScaleEvaluationInterval"):
+        shown.pop(name, None)
+    if record.enable_auto_scale:
+        shown["autoScaleFormula"] = record.scale_formula
+        shown["autoScaleEvaluationInterval"] = format_duration(record.scale_interval_s)
+        if record.scale_run is not None:
+            shown["autoScaleRun"] = msgspec.json.decode(record.scale_run)
 
 
 def _resize_timeout_s(record: PoolRecord) -> float | None:

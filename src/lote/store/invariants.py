@@ -51,6 +51,12 @@ _RULES = (
         "SELECT id FROM node WHERE gone_us IS NULL AND pool_key NOT IN (SELECT key FROM pool)",
     ),
     Rule(
+        "what was sampled or evaluated belongs to a pool, the samples to one that scales itself",
+        "SELECT pool_key FROM scale_evaluation WHERE pool_key NOT IN (SELECT key FROM pool)"
+        " UNION SELECT pool_key FROM scale_sample"
+        " WHERE pool_key NOT IN (SELECT key FROM pool WHERE enable_auto_scale = 1)",
+    ),
+    Rule(
         "a task in a node's hands has a node that has not gone, and a run",
         f"SELECT task.key FROM task LEFT JOIN node ON node.key = node_key WHERE {_HELD}"
         " AND (node.key IS NULL OR gone_us IS NOT NULL OR run < 1)",

@@ -36,6 +36,12 @@ def list_living_schedules(db: Connection) -> list[JobScheduleRecord]:
     return [JobScheduleRecord(*row) for row in db.execute(_LIVING)]
 
 
+def count_living_schedules(db: Connection) -> int:
+    """How many schedules are not completed."""
+    row = db.execute("SELECT count(*) FROM job_schedule WHERE state <> 'completed'").fetchone()
+    return int(row[0])
+
+
 def add_job_schedule(db: Connection, record: JobScheduleRecord) -> int:
     """Insert the schedule (its ``key`` is not looked at); returns the row key."""
     fields = JobScheduleRecord.__struct_fields__[1:]

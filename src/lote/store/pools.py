@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lote.store.database import Connection
 from lote.store.records import PoolRecord, columns
+from lote.store.scaling import delete_evaluations, delete_samples
 
 _COLUMNS = columns(PoolRecord)
 _GET = f"SELECT {_COLUMNS} FROM pool WHERE id = ?"
@@ -48,5 +49,7 @@ def save_pool(db: Connection, key: int, **changes: object) -> None:
 
 
 def delete_pool(db: Connection, key: int) -> None:
-    """Remove the pool's row."""
+    """Remove the pool's row, and what was noted for its formula."""
+    delete_samples(db, key)
+    delete_evaluations(db, key)
     db.execute("DELETE FROM pool WHERE key = ?", (key,))

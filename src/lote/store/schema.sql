@@ -132,6 +132,7 @@ CREATE INDEX task_ready ON task (job_key, key) WHERE phase = 1;
 CREATE INDEX task_at_work ON task (job_key, id) WHERE phase IN (2, 3, 4);
 CREATE INDEX task_failed ON task (job_key, id) WHERE result = 0;
 CREATE INDEX task_with_code ON task (job_key, id) WHERE exit_code <> 0;
+CREATE INDEX task_blocked ON task (job_key, slots) WHERE phase = 0;
 
 CREATE TABLE task_spec (
   key INTEGER PRIMARY KEY,
@@ -206,3 +207,24 @@ CREATE TABLE certificate (
   delete_error TEXT,
   UNIQUE (algorithm, thumbprint)
 );
+
+CREATE TABLE scale_sample (
+  pool_key INTEGER NOT NULL,
+  at_us INTEGER NOT NULL,
+  readings TEXT NOT NULL,
+  PRIMARY KEY (pool_key, at_us)
+) WITHOUT ROWID;
+
+CREATE TABLE scale_evaluation (
+  key INTEGER PRIMARY KEY AUTOINCREMENT,
+  pool_key INTEGER NOT NULL,
+  at_us INTEGER NOT NULL,
+  formula TEXT NOT NULL,
+  results TEXT NOT NULL,
+  error TEXT,
+  target_dedicated INTEGER NOT NULL,
+  target_low_priority INTEGER NOT NULL,
+  variables TEXT NOT NULL,
+  readings TEXT NOT NULL
+);
+CREATE INDEX scale_evaluation_of_pool ON scale_evaluation (pool_key, key);

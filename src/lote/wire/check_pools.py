@@ -50,10 +50,10 @@ _LICENSES = ("maya", "vray", "3dsmax", "arnold")  # REST: applicationLicenses, u
 _OS_FAMILIES = ("2", "3", "4", "5", "6", "7")  # REST: cloudServiceConfiguration, until 2024-02
 
 
-def check_pool(pool: PoolCreate) -> None:
-    """Source: REST, Add Pool."""
+def check_pool(pool: PoolCreate, interval_min_s: float = AUTOSCALE_INTERVAL_MIN_S) -> None:
+    """Source: REST, Add Pool. ``interval_min_s``: the shortest autoScaleEvaluationInterval."""
     check_id("id", pool.id)
-    _check_pool_parts(pool, "")
+    _check_pool_parts(pool, "", interval_min_s)
 
 
 def check_pool_update(pool: PoolUpdate) -> None:
@@ -81,11 +81,14 @@ def check_resize(resize: PoolResize) -> None:
     check_duration("resizeTimeout", resize.resize_timeout, RESIZE_TIMEOUT_MIN_S)
 
 
-def check_enable_auto_scale(request: PoolEnableAutoScale) -> None:
-    """Source: REST, Enable Auto Scale."""
+def check_enable_auto_scale(
+    request: PoolEnableAutoScale, interval_min_s: float = AUTOSCALE_INTERVAL_MIN_S
+) -> None:
+    """Source: REST, Enable Auto Scale. ``interval_min_s``: the shortest interval taken."""
     if request.auto_scale_formula is not None:
         check_formula(request.auto_scale_formula)
-    _check_interval("autoScaleEvaluationInterval", request.auto_scale_evaluation_interval)
+    interval = request.auto_scale_evaluation_interval
+    _check_interval("autoScaleEvaluationInterval", interval, interval_min_s)
 
 
 def check_evaluate_auto_scale(request: PoolEvaluateAutoScale) -> None:
@@ -115,12 +118,14 @@ def check_auto_pool(name: str, auto_pool: AutoPoolSpecification, *, in_schedule:
         raise invalid_property(name + ".poolLifetimeOption", "jobschedule", reason)
     if auto_pool.pool is None:
         raise missing_property(name + ".pool")
-    _check_pool_parts(auto_pool.pool, name + ".pool.")
+    _check_pool_parts(auto_pool.pool, name + ".pool.", AUTOSCALE_INTERVAL_MIN_S)
 
 
-def _check_pool_parts(pool: PoolCreate | PoolSpecification, prefix: str) -> None:
+def _check_pool_parts(
+    pool: PoolCreate | PoolSpecification, prefix: str, interval_min_s: float
+) -> None:
     check_text(prefix + "vmSize", pool.vm_size)
-    _check_scale(pool, prefix)
+    _check_scale(pool, prefix, interval_min_s)
     machine = pool.virtual_machine_configuration
     given = [
         ("virtualMachineConfiguration", machine),
@@ -166,7 +171,7 @@ def _check_licenses(name: str, licenses: Sequence[str]) -> None:
             raise invalid_property(f"{name}[{index}]", product, reason)
 
 
-def _check_scale(pool: PoolCreate | PoolSpecification, prefix: str) -> None:
+def _check_scale(pool: PoolCreate | PoolSpecification, prefix: str, interval_min_s: float) -> None:
     check_duration(prefix + "resizeTimeout", pool.resize_timeout, RESIZE_TIMEOUT_MIN_S)
     targets = [
         ("targetDedicatedNodes", pool.target_dedicated_nodes),
@@ -183,15 +188,15 @@ def _check_scale(pool: PoolCreate | PoolSpecification, prefix: str) -> None:
         if pool.auto_scale_formula is None:
             raise missing_property(prefix + "autoScaleFormula")
         check_formula(pool.auto_scale_formula, prefix + "autoScaleFormula")
-        _check_interval(prefix + "autoScaleEvaluationInterval", interval)
+        _check_interval(prefix + "autoScaleEvaluationInterval", interval, interval_min_s)
     elif pool.auto_scale_formula is not None or interval is not None:
         given = "autoScaleEvaluationInterval" if interval is not None else "autoScaleFormula"
         reason = "The property is allowed only with enableAutoScale."
         raise invalid_property(prefix + given, None, reason)
 
 
-def _check_interval(name: str, value: str | None) -> None:
-    check_duration(name, value, AUTOSCALE_INTERVAL_MIN_S, AUTOSCALE_INTERVAL_MAX_S)
+def _check_interval(name: str, value: str | None, min_s: float) -> None:
+    check_duration(name, value, min_s, AUTOSCALE_INTERVAL_MAX_S)
 
 
 def _check_start_task(name: str, task: StartTask | None) -> None:

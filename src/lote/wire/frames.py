@@ -150,6 +150,12 @@ class Samples(_Frame, tag="samples", frozen=True):
     memory_bytes: int
     disk_bytes: int
     disk_free_bytes: int
+    disk_read_bytes: int = 0
+    disk_write_bytes: int = 0
+    disk_reads: int = 0
+    disk_writes: int = 0
+    network_in_bytes: int = 0
+    network_out_bytes: int = 0
 
 
 # -- server to agent ------------------------------------------------------------------------

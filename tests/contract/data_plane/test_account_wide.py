@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from azure.batch import models as m
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 
 from lote.wire.operations import OPERATIONS, Operation
 
@@ -150,16 +150,6 @@ def test_what_is_not_carried_out_yet(raw, operation):
     if operation.method != "HEAD":
         check_error(reply, 501, "NotImplemented")
         assert operation.name in reply.json["message"]["value"]
-
-
-def test_not_implemented_with_the_sdk(batch):
-    calls = [
-        lambda: batch.disable_pool_auto_scale("p"),
-    ]
-    for call in calls:
-        with pytest.raises(HttpResponseError) as caught:
-            call()
-        assert (caught.value.status_code, caught.value.error.code) == (501, "NotImplemented")
 
 
 def test_every_real_operation_is_answered(raw):

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from azure.batch import models as m
 from azure.core.exceptions import (
-    HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
 )
@@ -361,22 +360,6 @@ def test_numbers_as_strings_and_enums_in_any_case(raw):
     assert shown["taskSchedulingPolicy"] == {"nodeFillType": "pack"}
     assert shown["resizeTimeout"] == "PT15M"
     assert "metadata" not in shown
-
-
-def test_autoscale_is_refused_and_nothing_is_made(batch, raw):
-    pool_id = fresh("scaled")
-    with pytest.raises(HttpResponseError) as caught:
-        batch.create_pool(
-            m.BatchPoolCreateOptions(
-                id=pool_id,
-                vm_size=VM_SIZE,
-                virtual_machine_configuration=MACHINE,
-                enable_auto_scale=True,
-                auto_scale_formula="$TargetDedicatedNodes=1;",
-            )
-        )
-    assert (caught.value.status_code, caught.value.error.code) == (501, "NotImplemented")
-    assert raw("GET", f"/pools/{pool_id}").status == 404
 
 
 CONTAINERS = {

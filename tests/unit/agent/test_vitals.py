@@ -62,6 +62,7 @@ def test_samples_come_at_their_interval(layout, log):
     assert 0 <= last.cpu_percent <= 100
     assert last.memory_bytes > 0
     assert last.disk_free_bytes > 0
+    assert min(last.disk_reads, last.network_in_bytes) >= 0
 
 
 def test_a_vanished_or_exchanged_directory(layout, log):

@@ -24,9 +24,10 @@ from lote.server.channel import Callers, LocalConnection, LocalSwitchboard
 from lote.server.handlers import task as task_handlers
 from lote.server.http import find_handler
 from lote.server.load import load_memory
-from lote.server.memory import first_due
+from lote.server.memory import ScaleOrder, first_due
 from lote.server.owner import Owner, Tx
 from lote.server.request import NO_CONDITIONS, Answer, Conditions, Request
+from lote.server.scaling import apply_evaluation, carry_out
 from lote.server.settle import settle, take_alarms
 from lote.settings import Settings
 from lote.store.database import open_reader
@@ -116,6 +117,25 @@ class BenchDesk:
             self._owner.tell(fleet.node_gone, node_id)
 
 
+class BenchEvaluator:
+    """Formulas without a thread: what is ordered waits until ``work``."""
+
+    def __init__(self, owner: Owner, world: BenchWorld) -> None:
+        self._owner = owner
+        self._world = world
+        self._orders: list[ScaleOrder] = []
+
+    def evaluate(self, order: ScaleOrder) -> None:
+        self._orders.append(order)
+
+    def work(self) -> bool:
+        """Evaluate what was ordered; false when nothing was."""
+        orders, self._orders = self._orders, []
+        for order in orders:
+            self._owner.tell(apply_evaluation, order, carry_out(order, self._world.chance))
+        return bool(orders)
+
+
 class PatientSwitchboard(LocalSwitchboard):
     """Agents call again when the server is busy."""
 
@@ -165,6 +185,8 @@ class Bench:
     def _furnish(self) -> None:
         self.desk = BenchDesk(self.engine, self.owner)
         self.owner.memory.desk = self.desk
+        self.evaluator = BenchEvaluator(self.owner, self.world)
+        self.owner.memory.evaluator = self.evaluator
         self.owner.memory.default_engine = "fake"
 
     def _switchboard(self) -> PatientSwitchboard:
@@ -206,6 +228,9 @@ class Bench:
         answer: Answer = (
             self.owner.call(handler, request) if place == "tx" else handler(self.reader, request)
         )
+        if answer.later is not None:
+            self.settle()
+            answer = answer.later()
         if settled:
             self.advance(MOMENT_S)
         return msgspec.json.decode(answer.body) if answer.body else {}
@@ -257,7 +282,8 @@ class Bench:
                 self.owner.tell(lambda tx: None)
             self.owner.drain()
             is_behind = self.owner._postponed or self.owner._is_stale
-            if not self.desk.work() and not is_behind:
+            worked = [self.desk.work(), self.evaluator.work()]
+            if not any(worked) and not is_behind:
                 break
 
     def advance(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lote.autoscale.variables import METRICS
 from lote.server.load import load_memory
 from lote.server.memory import FORGET, Memory
 from lote.server.owner import Owner, Tx
@@ -17,7 +18,7 @@ from lote.store.database import Connection, open_writer
 from lote.store.records import READY
 from lote.world import World
 
-_POOL = ("id", "engine", "slots", "state", "allocation_state", "start_task", "nodes")
+_POOL = ("id", "engine", "slots", "cores", "state", "allocation_state", "start_task", "nodes")
 _JOB = (
     "id",
     "pool_id",
@@ -68,6 +69,10 @@ def _facts(memory: Memory) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for pool in memory.pools.values():
         facts[f"pool {pool.id}"] = _members(pool, _POOL)
+        scale = memory.scales.get(pool.key)
+        if scale is not None:
+            samples = {name: list(scale.history.series(name).values) for name in METRICS}
+            facts[f"scaling of {pool.id}"] = {"due_us": scale.due_us, "samples": samples}
     for job in memory.jobs.values():
         view = memory.view.jobs[job.key]
         facts[f"job {job.id}"] = _members(job, _JOB) | {

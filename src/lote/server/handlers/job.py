@@ -14,6 +14,7 @@ from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, answer_page, filter_of, page_of
+from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
 from lote.server.views import view_counts, view_job
 from lote.store import jobs as rows
@@ -39,7 +40,10 @@ TERMINATE_REASON = "UserTerminate"  # REST: Terminate Job
 
 
 def create_job(tx: Tx, request: Request) -> Answer:
-    """Create a job. Its pool need not exist. Refuses: JobExists, JobBeingDeleted."""
+    """Create a job. Its pool need not exist.
+
+    Refuses: JobExists, JobBeingDeleted, ActiveJobAndScheduleQuotaReached.
+    """
     body: JobCreate = request.body
     check_job(body)
     check_carried_out(body)
@@ -48,6 +52,7 @@ def create_job(tx: Tx, request: Request) -> Answer:
         raise Refused("JobBeingDeleted" if taken.state == "deleting" else "JobExists")
     if get_job_schedule(tx.db, body.id) is not None:
         raise Refused("JobScheduleWithSameIdExists")
+    check_job_quota(tx)
     record = make_job(tx, body)
     return Answer(modified_us=tx.now_us, location=f"/jobs/{record.id}")
 

@@ -20,6 +20,7 @@ from lote.server.pages import (
     page_of,
     paged,
 )
+from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request
 from lote.server.schedules import (
     begin_delete_schedule,
@@ -65,7 +66,7 @@ _TIMES = {
 def create_job_schedule(tx: Tx, request: Request) -> Answer:
     """Create a schedule; a job that is due at once is made with it.
 
-    Refuses: JobScheduleExists, JobWithSameIdExists.
+    Refuses: JobScheduleExists, JobWithSameIdExists, ActiveJobAndScheduleQuotaReached.
     """
     body: JobScheduleCreate = request.body
     check_job_schedule(body)
@@ -76,6 +77,7 @@ def create_job_schedule(tx: Tx, request: Request) -> Answer:
         raise Refused(code)
     if get_job(tx.db, body.id) is not None:
         raise Refused("JobWithSameIdExists")
+    check_job_quota(tx)
     record = JobScheduleRecord(
         key=0,
         id=body.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lote.domain.pool import ALLOCATION, POOL, pool_refusal
+from lote.domain.pool import ALLOCATION, NEEDS_STEADY, POOL, pool_refusal
 from lote.server.conditions import check_write
 from lote.server.fleet import begin_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
@@ -12,7 +12,10 @@ from lote.server.load import load_pool
 from lote.server.memory import PoolState
 from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
+from lote.server.quotas import check_pool_quota
 from lote.server.request import Answer, Request
+from lote.server.resizing import begin_resize
+from lote.server.scaling import INTERVAL_DEFAULT_S, after_evaluation, check_syntax
 from lote.server.views import UNLIMITED_TIMEOUT_S, view_pool
 from lote.store import nodes as node_rows
 from lote.store import pools as rows
@@ -50,12 +53,17 @@ _ALWAYS_PATCHABLE = frozenset(
 
 
 def create_pool(tx: Tx, request: Request) -> Answer:
-    """Create a pool; its first sizing is a resize. Refuses: PoolExists, PoolBeingDeleted."""
+    """Create a pool; its first sizing is a resize, or what its formula says.
+
+    Refuses: PoolExists, PoolBeingDeleted, PoolQuotaReached, AutoScalingFormulaSyntaxError.
+    """
     body: PoolCreate = request.body
-    check_pool(body)
+    check_pool(body, tx.settings.scale_interval_min_s)
     slots = body.task_slots_per_node or body.max_tasks_per_node or 1
     _check_slots(body.vm_size, slots)
-    _check_auto_scale(body)
+    formula = body.auto_scale_formula if body.enable_auto_scale else None
+    if formula is not None:
+        check_syntax(formula)
     _check_machine(body.virtual_machine_configuration)
     _check_packages(body)
     _check_start_task(body.start_task)
@@ -63,6 +71,7 @@ def create_pool(tx: Tx, request: Request) -> Answer:
     taken = rows.get_pool(tx.db, body.id)
     if taken is not None:
         raise Refused("PoolBeingDeleted" if taken.state == "deleting" else "PoolExists")
+    check_pool_quota(tx)
     dedicated = body.target_dedicated_nodes or 0
     low_priority = body.target_low_priority_nodes or 0
     is_resizing = dedicated + low_priority > 0
@@ -89,11 +98,15 @@ def create_pool(tx: Tx, request: Request) -> Answer:
         deallocation="requeue",
         resize_errors=None,
         spec=msgspec.json.encode(body),
+        scale_formula=formula,
+        scale_interval_s=_interval_s(body) if formula is not None else None,
+        scale_us=tx.now_us if formula is not None else None,
     )
     record.key = rows.add_pool(tx.db, record)
-    load_pool(tx, record)
+    pool = load_pool(tx, record)
     tx.memory.touched_pools.add(record.key)
-    return Answer(modified_us=tx.now_us, location=f"/pools/{record.id}")
+    answer = Answer(modified_us=tx.now_us, location=f"/pools/{record.id}")
+    return answer if formula is None else after_evaluation(tx, pool, answer)
 
 
 def list_pools(db: Connection, request: Request) -> Answer:
@@ -118,7 +131,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
 
     Refuses: OperationInvalidForCurrentState for what an empty pool alone may change.
     """
-    record, pool = _changeable(tx, request, "update")
+    record, pool = changeable_pool(tx, request, "update")
     body: PoolUpdate = request.body
     check_pool_update(body)
     check_certificates(tx.db, body.certificate_references or [])
@@ -141,7 +154,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
 
 def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     """Replace start task, packages and metadata; an omitted start task is removed."""
-    record, pool = _changeable(tx, request, "update")
+    record, pool = changeable_pool(tx, request, "update")
     body: PoolReplace = request.body
     check_pool_replace(body)
     check_certificates(tx.db, body.certificate_references or [])
@@ -158,7 +171,7 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
 
 def delete_pool(tx: Tx, request: Request) -> Answer:
     """Delete a pool: its nodes leave, what runs is requeued. Refuses: PoolBeingDeleted."""
-    record, pool = _changeable(tx, request, "delete")
+    record, pool = changeable_pool(tx, request, "delete")
     pool.state = POOL.after(pool.state, "delete")
     pool.allocation_state = ALLOCATION.after(pool.allocation_state, "empty")
     rows.save_pool(
@@ -177,7 +190,7 @@ def delete_pool(tx: Tx, request: Request) -> Answer:
 
 def resize_pool(tx: Tx, request: Request) -> Answer:
     """Start moving a pool towards new targets. Refuses: PoolBeingResized, PoolBeingDeleted."""
-    record, pool = _changeable(tx, request, "resize")
+    record, pool = changeable_pool(tx, request, "resize")
     body: PoolResize = request.body
     check_resize(body)
     if body.target_dedicated_nodes is None and body.target_low_priority_nodes is None:
@@ -186,16 +199,15 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
         raise Refused("OperationNotValidOnPool")
     dedicated = body.target_dedicated_nodes
     low_priority = body.target_low_priority_nodes
-    _begin_resize(
+    begin_resize(
         tx,
-        record,
         pool,
         record.target_dedicated if dedicated is None else dedicated,
         record.target_low_priority if low_priority is None else low_priority,
-        body.resize_timeout,
-        body.node_deallocation_option,
+        timeout_s=_resize_timeout_s(body.resize_timeout),
+        option=body.node_deallocation_option or "requeue",
     )
-    return _touched(tx, record)
+    return touched_pool(tx, record)
 
 
 def upgrade_pool_os(tx: Tx, request: Request) -> Answer:
@@ -208,7 +220,7 @@ def upgrade_pool_os(tx: Tx, request: Request) -> Answer:
 def stop_pool_resize(tx: Tx, request: Request) -> Answer:
     """Stop a resize where it stands. A steady pool stays as it is: clients written for slow
     pools ask for it when a fast one has long finished. Refuses: PoolBeingDeleted."""
-    record, pool = _changeable(tx, request, "stop_resize")
+    record, pool = changeable_pool(tx, request, "stop_resize")
     if pool.allocation_state == "resizing":
         set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "stop"))
         tx.memory.touched_pools.add(pool.key)
@@ -218,7 +230,7 @@ def stop_pool_resize(tx: Tx, request: Request) -> Answer:
 def remove_nodes(tx: Tx, request: Request) -> Answer:
     """Take named nodes out of a pool and lower its targets. Refuses: NodeNotFound,
     PoolBeingResized."""
-    record, pool = _changeable(tx, request, "remove_nodes")
+    record, pool = changeable_pool(tx, request, "remove_nodes")
     body: NodeRemove = request.body
     check_removal(body)
     nodes = []
@@ -229,19 +241,18 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
         nodes.append(node)
     option = body.node_deallocation_option or "requeue"
     dedicated = sum(node.is_dedicated for node in nodes)
-    _begin_resize(
+    begin_resize(
         tx,
-        record,
         pool,
         max(0, record.target_dedicated - dedicated),
         max(0, record.target_low_priority - (len(nodes) - dedicated)),
-        body.resize_timeout,
-        option,
+        timeout_s=_resize_timeout_s(body.resize_timeout),
+        option=option,
     )
     for node in nodes:
         if node.state != "leavingpool":
             begin_leave(tx, node, option)
-    return _touched(tx, record)
+    return touched_pool(tx, record)
 
 
 def existing_pool(db: Connection, pool_id: str) -> PoolRecord:
@@ -252,44 +263,18 @@ def existing_pool(db: Connection, pool_id: str) -> PoolRecord:
     return record
 
 
-def _begin_resize(
-    tx: Tx,
-    record: PoolRecord,
-    pool: PoolState,
-    dedicated: int,
-    low_priority: int,
-    timeout: str | None,
-    option: str | None,
-) -> None:
-    timeout_s = _resize_timeout_s(timeout)
-    rows.save_pool(
-        tx.db,
-        record.key,
-        target_dedicated=dedicated,
-        target_low_priority=low_priority,
-        resize_started_us=tx.now_us,
-        resize_timeout_s=timeout_s,
-        deallocation=option or "requeue",
-    )
-    pool.order_failures = 0
-    pool.quota_errors.clear()
-    set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "resize"))
-    tx.memory.set_timer(tx.now_us + int(timeout_s * 1_000_000), "pool", pool.key)
-    tx.memory.touched_pools.add(pool.key)
-
-
-def _changeable(tx: Tx, request: Request, event: str) -> tuple[PoolRecord, PoolState]:
+def changeable_pool(tx: Tx, request: Request, event: str) -> tuple[PoolRecord, PoolState]:
     """The pool, if it may be changed in this way now. Refuses: PoolNotFound, PoolBeing…."""
     record = existing_pool(tx.db, request.params["pool_id"])
     pool = tx.memory.pools[record.key]
-    refuses = event in ("resize", "remove_nodes") and pool.allocation_state != "steady"
+    refuses = event in NEEDS_STEADY and pool.allocation_state != "steady"
     if pool.state == "deleting" or refuses:
         raise Refused(pool_refusal(pool.state, pool.allocation_state, event))
     check_write(request, record.modified_us)
     return record, pool
 
 
-def _touched(tx: Tx, record: PoolRecord) -> Answer:
+def touched_pool(tx: Tx, record: PoolRecord) -> Answer:
     modified_us = max(tx.now_us, record.modified_us + 1)
     rows.save_pool(tx.db, record.key, modified_us=modified_us)
     return Answer(modified_us=modified_us)
@@ -308,6 +293,7 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
     pool.start_task = msgspec.json.encode(start) if start else None
     pool.waits_for_start_task = bool(start and start.wait_for_success is not False)
     pool.slots = spec.task_slots_per_node or record.slots
+    pool.cores = cores_of(spec.vm_size)
     policy = spec.task_scheduling_policy
     tx.memory.view.set_pool(
         pool.key,
@@ -315,7 +301,7 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
         creation_order=bool(policy and policy.job_default_order == "creationtime"),
         slots_per_node=pool.slots,
     )
-    return _touched(tx, record)
+    return touched_pool(tx, record)
 
 
 def _resize_timeout_s(text: str | None) -> float:
@@ -326,18 +312,17 @@ def _resize_timeout_s(text: str | None) -> float:
     return UNLIMITED_TIMEOUT_S if seconds is None else seconds
 
 
+def _interval_s(body: PoolCreate) -> float:
+    """Seconds of a pool's autoScaleEvaluationInterval."""
+    text = body.auto_scale_evaluation_interval
+    return (parse_duration(text) if text else None) or INTERVAL_DEFAULT_S
+
+
 def _check_slots(vm_size: str, slots: int) -> None:
     limit = min(256, SLOTS_PER_CORE_MAX * cores_of(vm_size))
     if slots > limit:
         raise invalid_property(
             "taskSlotsPerNode", slots, f"A node of size {vm_size} has at most {limit} slots."
-        )
-
-
-def _check_auto_scale(body: PoolCreate) -> None:
-    if body.enable_auto_scale:
-        raise Refused(
-            "NotImplemented", "Autoscale is not carried out by this release; size the pool by hand."
         )
 
 

@@ -1,0 +1,71 @@
+"""The account's quotas: how many pools, jobs and cores it may have. All are off unless set."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+from lote.server.memory import PoolState
+from lote.server.owner import Tx
+from lote.store.job_schedules import count_living_schedules
+from lote.wire.errors import Refused
+
+# Nodes that use nothing. REST: core quotas count nodes that are allocated.
+_FREE_STATES = frozenset({"preempted", "deallocated"})
+
+
+class Room(NamedTuple):
+    """How many more nodes there may be, and in a sentence what limits them."""
+
+    nodes: int
+    reason: str
+
+
+def check_pool_quota(tx: Tx) -> None:
+    """Refuses: PoolQuotaReached when the account may have no more pools."""
+    quota = tx.settings.pool_quota
+    if quota is not None and len(tx.memory.pools) >= quota:
+        raise Refused("PoolQuotaReached")
+
+
+def has_job_room(tx: Tx) -> bool:
+    """Whether the account may have one more job or schedule that is not completed."""
+    quota = tx.settings.active_job_and_schedule_quota
+    if quota is None:
+        return True
+    jobs = sum(job.state != "completed" for job in tx.memory.jobs.values())
+    return jobs + count_living_schedules(tx.db) < quota
+
+
+def check_job_quota(tx: Tx) -> None:
+    """Refuses: ActiveJobAndScheduleQuotaReached."""
+    if not has_job_room(tx):
+        raise Refused("ActiveJobAndScheduleQuotaReached")
+
+
+def node_room(tx: Tx, pool: PoolState, *, is_dedicated: bool) -> Room:
+    """How many more nodes of a kind a pool may order."""
+    room = _core_room(tx, pool, is_dedicated)
+    if pool.engine != "local":
+        return room
+    pools = tx.memory.pools
+    local = sum(pools[node.pool_key].engine == "local" for node in tx.memory.nodes.values())
+    limit = tx.settings.local_nodes_max
+    text = f"This machine has at most {limit} local nodes in all."
+    return min(room, Room(max(0, limit - local), text))
+
+
+def _core_room(tx: Tx, pool: PoolState, is_dedicated: bool) -> Room:
+    settings = tx.settings
+    quota = settings.dedicated_core_quota if is_dedicated else settings.low_priority_core_quota
+    if quota is None:
+        return Room(sys.maxsize, "")
+    pools = tx.memory.pools
+    used = sum(
+        pools[node.pool_key].cores
+        for node in tx.memory.nodes.values()
+        if node.is_dedicated == is_dedicated and node.state not in _FREE_STATES
+    )
+    kind = "dedicated" if is_dedicated else "low-priority"
+    text = f"The account may have {quota} {kind} cores in all, and nodes of this pool {pool.cores}."
+    return Room(max(0, quota - used) // pool.cores, text)

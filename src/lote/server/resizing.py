@@ -1,0 +1,46 @@
+"""The beginning of a resize: of a client's, or of a formula's. ``fleet`` carries it out."""
+
+from __future__ import annotations
+
+from lote.domain.pool import ALLOCATION
+from lote.server.fleet import set_allocation
+from lote.server.memory import PoolState
+from lote.server.owner import Tx
+from lote.store import pools as rows
+
+
+def begin_resize(
+    tx: Tx,
+    pool: PoolState,
+    dedicated: int,
+    low_priority: int,
+    *,
+    timeout_s: float | None = None,
+    option: str = "requeue",
+) -> None:
+    """Move a steady pool towards these targets; ``option``: what becomes of tasks on nodes that
+    leave. Without ``timeout_s`` the resize may take as long as it takes."""
+    _aim(tx, pool, dedicated, low_priority, option)
+    set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "resize"))
+    if timeout_s is not None:
+        rows.save_pool(tx.db, pool.key, resize_timeout_s=timeout_s)
+        tx.memory.set_timer(tx.now_us + int(timeout_s * 1_000_000), "pool", pool.key)
+
+
+def retarget(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, *, option: str) -> None:
+    """Give a resize that is under way other targets. Nodes that leave already go on leaving."""
+    _aim(tx, pool, dedicated, low_priority, option)
+
+
+def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str) -> None:
+    rows.save_pool(
+        tx.db,
+        pool.key,
+        target_dedicated=dedicated,
+        target_low_priority=low_priority,
+        resize_started_us=tx.now_us,
+        deallocation=option,
+    )
+    pool.order_failures = 0
+    pool.quota_errors.clear()
+    tx.memory.touched_pools.add(pool.key)
