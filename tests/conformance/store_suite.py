@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from lote.store import dependencies, events, jobs, lists, nodes, pools, tasks
+from lote.store import dependencies, events, jobs, lists, nodes, pools, scaling, tasks
 from lote.store.database import Connection, transaction
 from lote.store.invariants import check_invariants
 from lote.store.records import (
@@ -73,6 +73,7 @@ def a_node(node_id: str = "n", *, pool_key: int = 1, **given: object) -> NodeRec
         "ip_address": "127.0.0.1",
         "tasks_run": 0,
         "tasks_succeeded": 0,
+        "vm_size": "standard_d2s_v3",
     }
     return NodeRecord(**(fields | given))  # type: ignore[arg-type]
 
@@ -456,6 +457,44 @@ class StoreSuite:
         jobs.save_job_counts(db, [(job, JobCount(1, 1, 0, 0, 1, 1, 0, 0))])
         assert check_invariants(db) == []
 
+    # -- scaling ----------------------------------------------------------------------------
+
+    def test_samples_are_listed_by_their_moments_and_forgotten_when_old(self, db, pool):
+        for at_us in (30, 10, 20):
+            scaling.add_sample(db, pool, at_us, {"$x": at_us / 4}, keep_from_us=0)
+        found = [(10, {"$x": 2.5}), (20, {"$x": 5.0}), (30, {"$x": 7.5})]
+        assert scaling.list_samples(db, pool, 0, 100) == found
+        assert scaling.list_samples(db, pool, 11, 20) == found[1:2]
+        scaling.add_sample(db, pool, 30, {"$x": 0.0}, keep_from_us=20)
+        assert scaling.list_samples(db, pool, 0, 100) == [found[1], (30, {"$x": 0.0})]
+        pools.delete_pool(db, pool)
+        assert scaling.list_samples(db, pool, 0, 100) == []
+
+    def test_the_newest_evaluations_of_each_pool_are_kept(self, db, pool):
+        record = scaling.EvaluationRecord(1, "x=1;", "x=1", None, 2, 3, {"x": "1"}, {"$y": 0.5})
+        scaling.add_evaluation(db, pool + 1, record)
+        for at_us in range(scaling.EVALUATIONS_MAX + 20):
+            scaling.add_evaluation(db, pool, record._replace(at_us=at_us))
+        found = scaling.list_evaluations(db, pool)
+        assert [one.at_us for one in found] == list(range(119, 19, -1))
+        assert scaling.list_evaluations(db, pool, limit=1) == [record._replace(at_us=119)]
+        assert scaling.list_evaluations(db, pool + 1) == [record]
+        pools.delete_pool(db, pool)
+        assert scaling.list_evaluations(db, pool) == []
+
+    def test_blocked_tasks_and_those_of_completed_jobs_are_counted(self, db, pool):
+        assert (scaling.count_blocked(db, 9), scaling.count_ended(db, "p")) == ((0, 0), (0, 0))
+        job = jobs.add_job(db, a_job())
+        fresh = [a_task(key, f"t{key}", job_key=job, slots=key) for key in (1, 2, 3)]
+        tasks.add_tasks(db, fresh)
+        for key in (1, 3):
+            tasks.block_task(db, key, 1)
+        assert scaling.count_blocked(db, job) == (2, 4)
+        jobs.save_job_counts(db, [(job, JobCount(succeeded=5, failed=2))])
+        assert scaling.count_ended(db, "P") == (0, 0)
+        jobs.save_job(db, job, state="completed", end_us=NOW_US)
+        assert scaling.count_ended(db, "P") == (5, 2)
+
     @pytest.mark.parametrize(
         ("damage", "rule"),
         [
@@ -463,6 +502,7 @@ class StoreSuite:
             ("DELETE FROM job", "every task has a job"),
             ("DELETE FROM job_count", "every job has counts"),
             ("DELETE FROM pool", "has a pool"),
+            ("INSERT INTO scale_sample VALUES (1, 1, '{}')", "to one that scales itself"),
             ("UPDATE node SET gone_us = 1", "in a node's hands has a node"),
             ("UPDATE task SET waiting = 1", "only blocked tasks have open requirements"),
             ("UPDATE task SET start_us = NULL", "a running task has a start"),

@@ -157,7 +157,6 @@ _MACHINE = (
     "resourceTags",
 )
 _OLD_MACHINE = (RECORDED, "cloudServiceConfiguration applicationLicenses")
-_SCALE = (LATER, "enableAutoScale autoScaleFormula autoScaleEvaluationInterval")
 _PACKAGES = (LATER, "applicationPackageReferences")
 _JOB_OTHERS = (
     (RECORDED, "allowTaskPreemption"),
@@ -168,14 +167,14 @@ _JOB_OTHERS = (
 # fmt: off
 GROUPS: dict[str, tuple[Row, ...]] = {
     "Pools": (
-        Row(PoolCreate, DONE, (_SCALE, _PACKAGES, _MACHINE, _OLD_MACHINE)),
+        Row(PoolCreate, DONE, (_PACKAGES, _MACHINE, _OLD_MACHINE)),
         Row(PoolUpdate, DONE, (_PACKAGES, _MACHINE)),
         Row(PoolReplace, DONE, (
             _PACKAGES, (RECORDED, "certificateReferences targetNodeCommunicationMode"),
         )),
         Row(PoolResize),
-        Row(PoolEnableAutoScale, LATER),
-        Row(PoolEvaluateAutoScale, LATER),
+        Row(PoolEnableAutoScale),
+        Row(PoolEvaluateAutoScale),
         Row(PoolUpgradeOs, LATER),
         Row(TaskSchedulingPolicy),
         Row(UserAccount, RECORDED),

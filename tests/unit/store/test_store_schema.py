@@ -8,7 +8,17 @@ from importlib import resources
 
 import pytest
 
-from lote.store import database, dependencies, events, jobs, lists, nodes, pools, tasks
+from lote.store import (
+    database,
+    dependencies,
+    events,
+    jobs,
+    lists,
+    nodes,
+    pools,
+    scaling,
+    tasks,
+)
 from lote.store.database import MIGRATIONS, SchemaTooNew, open_reader, open_writer
 from lote.wire.filters import FILTERS
 from lote.wire.odata import parse_filter
@@ -180,6 +190,19 @@ LED_BY = {
     ),
     "forget a number": (lambda db: satisfy_and_forget(db, "78"), BY_TASK_ID),
     "events": (lambda db: events.list_events(db, 5), "event"),
+    "samples": (lambda db: scaling.list_samples(db, 1, 0, 9), "scale_sample USING PRIMARY KEY"),
+    "evaluations": (
+        lambda db: scaling.list_evaluations(db, 1),
+        "scale_evaluation USING INDEX scale_evaluation_of_pool",
+    ),
+    "blocked tasks": (
+        lambda db: scaling.count_blocked(db, 1),
+        "task USING COVERING INDEX task_blocked (job_key=?)",
+    ),
+    "tasks of completed jobs": (
+        lambda db: scaling.count_ended(db, "p"),
+        "job USING INDEX job_of_pool (pool_id=?)",
+    ),
 }
 
 
