@@ -132,7 +132,7 @@ CREATE INDEX task_ready ON task (job_key, key) WHERE phase = 1;
 CREATE INDEX task_at_work ON task (job_key, id) WHERE phase IN (2, 3, 4);
 CREATE INDEX task_failed ON task (job_key, id) WHERE result = 0;
 CREATE INDEX task_with_code ON task (job_key, id) WHERE exit_code <> 0;
-CREATE INDEX task_blocked ON task (job_key, slots) WHERE phase = 0;
+CREATE INDEX task_blocked ON task (job_key, phase, slots) WHERE phase = 0;
 
 CREATE TABLE task_spec (
   key INTEGER PRIMARY KEY,

@@ -197,7 +197,7 @@ LED_BY = {
     ),
     "blocked tasks": (
         lambda db: scaling.count_blocked(db, 1),
-        "task USING COVERING INDEX task_blocked (job_key=?)",
+        "task USING COVERING INDEX task_blocked (job_key=? AND phase=?)",
     ),
     "tasks of completed jobs": (
         lambda db: scaling.count_ended(db, "p"),

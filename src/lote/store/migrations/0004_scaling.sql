@@ -22,4 +22,4 @@ CREATE TABLE scale_evaluation (
 );
 CREATE INDEX scale_evaluation_of_pool ON scale_evaluation (pool_key, key);
 
-CREATE INDEX task_blocked ON task (job_key, slots) WHERE phase = 0;
+CREATE INDEX task_blocked ON task (job_key, phase, slots) WHERE phase = 0;
