@@ -72,6 +72,9 @@ def stage_block(tx: Tx, target: Target, block_id: str, new: NewContent) -> None:
     ).fetchone()
     if replaced is not None:
         release_part(tx, replaced[0])
+    (count,) = tx.execute("SELECT count(*) FROM staged WHERE blob = ?", (key,)).fetchone()
+    if count >= STAGED_MAX:  # counted each time: 0.02 ms among 1000, 1.5 ms among 50,000
+        raise Refused("BlockCountExceedsLimit")
     tx.execute(
         "INSERT INTO staged (blob, block, size, content, staged_us) VALUES (?, ?, ?, ?, ?)",
         (key, block_id, new.size, add_content(tx, new), tx.now_us),

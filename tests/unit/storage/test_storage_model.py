@@ -35,6 +35,7 @@ class Storage(RuleBasedStateMachine):
         self.blobs: dict[str, list[tuple[str, bytes]]] = {}
         self.staged: dict[str, dict[str, bytes]] = {}
         self.snapshots: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
+        self.logs: set[str | tuple[str, str]] = set()  # names and snapshots of append blobs
 
     def teardown(self):
         self.rig.app.close()
@@ -47,29 +48,56 @@ class Storage(RuleBasedStateMachine):
     def put(self, name, seed, size):
         content = bytes_of(seed, size)
         assert self.rig.put(name, content).status == 201
-        self.blobs[name] = [("", content)]
+        self.replaced(name, [("", content)])
+
+    def replaced(self, name, parts, *, is_log=False):
+        """A whole blob was written over what was there."""
+        self.blobs[name] = list(parts)
         self.staged.pop(name, None)
+        self.logs.discard(name)
+        if is_log:
+            self.logs.add(name)
+
+    @rule(name=NAMES)
+    def begin_log(self, name):
+        assert self.rig.put(name, b"", headers={"x-ms-blob-type": "AppendBlob"}).status == 201
+        self.replaced(name, [], is_log=True)
+
+    @rule(name=NAMES, seed=st.integers(0, 99), size=SIZES)
+    def append(self, name, seed, size):
+        content = bytes_of(seed, size)
+        reply = self.rig.put(name, content, query={"comp": "appendblock"})
+        if name in self.logs:
+            assert reply.status == 201
+            assert reply.headers["x-ms-blob-append-offset"] == str(len(self.content(name)))
+            self.blobs[name].append(("", content))
+        else:
+            assert reply.status == (409 if name in self.blobs else 404)
 
     @rule(name=NAMES, block=BLOCKS, seed=st.integers(0, 99), size=SIZES)
     def stage(self, name, block, seed, size):
         content = bytes_of(seed, size)
         query = {"comp": "block", "blockid": block_id(block)}
-        assert self.rig.put(name, content, query=query).status == 201
-        self.staged.setdefault(name, {})[block] = content
+        reply = self.rig.put(name, content, query=query)
+        assert reply.status == (409 if name in self.logs else 201)
+        if name not in self.logs:
+            self.staged.setdefault(name, {})[block] = content
 
     @rule(name=NAMES, blocks=st.lists(BLOCKS, max_size=4))
     def commit(self, name, blocks):
         ids = "".join(f"<Latest>{block_id(block)}</Latest>" for block in blocks)
         body = f"<BlockList>{ids}</BlockList>".encode()
         reply = self.rig.put(name, body, query={"comp": "blocklist"})
+        if name in self.logs:
+            assert (reply.status, reply.headers["x-ms-error-code"]) == (409, "InvalidBlobType")
+            return
         known = dict(self.blobs.get(name, ())) | self.staged.get(name, {})
         known.pop("", None)
         if not set(blocks) <= set(known):
             assert (reply.status, reply.headers["x-ms-error-code"]) == (400, "InvalidBlockList")
             return
         assert reply.status == 201
-        self.blobs[name] = [(block, known[block]) for block in blocks]
-        self.staged.pop(name, None)
+        self.replaced(name, [(block, known[block]) for block in blocks])
 
     def snapshots_of(self, name):
         return sorted(key for key in self.snapshots if key[0] == name)
@@ -87,8 +115,8 @@ class Storage(RuleBasedStateMachine):
             for key in self.snapshots_of(name):
                 del self.snapshots[key]
             if snapshots != "only":
+                self.replaced(name, [])
                 del self.blobs[name]
-                self.staged.pop(name, None)
 
     @rule(name=NAMES)
     def take_snapshot(self, name):
@@ -98,6 +126,8 @@ class Storage(RuleBasedStateMachine):
             key = (name, reply.headers["x-ms-snapshot"])
             assert key not in self.snapshots
             self.snapshots[key] = list(self.blobs[name])
+            if name in self.logs:
+                self.logs.add(key)
 
     @rule(choice=st.integers(0, 99))
     def delete_snapshot(self, choice):
@@ -116,8 +146,7 @@ class Storage(RuleBasedStateMachine):
         url = f"http://here/{ACCOUNT}/box/{quote(name)}?snapshot={quote(time)}"
         headers = {"x-ms-copy-source": url}
         assert self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers).status == 202
-        self.blobs[copied] = list(self.snapshots[key])
-        self.staged.pop(copied, None)
+        self.replaced(copied, self.snapshots[key], is_log=key in self.logs)
 
     @rule(source=NAMES, copied=NAMES)
     def copy(self, source, copied):
@@ -125,8 +154,7 @@ class Storage(RuleBasedStateMachine):
         reply = self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers)
         assert reply.status == (202 if source in self.blobs else 404)
         if source in self.blobs and source != copied:
-            self.blobs[copied] = list(self.blobs[source])
-            self.staged.pop(copied, None)
+            self.replaced(copied, self.blobs[source], is_log=source in self.logs)
 
     @rule(name=NAMES, start=st.integers(0, 80_000), length=st.integers(1, 80_000))
     def read_range(self, name, start, length):
