@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from base64 import b64decode
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -65,7 +66,7 @@ def stage_block(tx: Tx, target: Target, block_id: str, new: NewContent) -> None:
     if old is not None and old.lease != after_write(old.lease, tx.now_us):
         set_lease(tx, key, None)
     other = tx.execute("SELECT block FROM staged WHERE blob = ? LIMIT 1", (key,)).fetchone()
-    if other is not None and len(other[0]) != len(block_id):
+    if other is not None and len(b64decode(other[0])) != len(b64decode(block_id)):
         raise Refused("InvalidBlobOrBlock")
     replaced = tx.execute(
         "DELETE FROM staged WHERE blob = ? AND block = ? RETURNING content", (key, block_id)

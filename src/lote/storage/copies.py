@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
 from lote.storage.depot import Depot
+from lote.storage.digests import Digests, Wanted, text_of
 from lote.storage.errors import Refused
 from lote.storage.incoming import received_chunks
 from lote.storage.pending_copy import Copy, describe_copy, end_copy, finish_copy
@@ -76,10 +77,10 @@ class Copies:
             await self._fail(copy, "500 InternalError Copy failed when reading the source")
 
     async def _receive(self, copy: Copy, chunks: AsyncIterator[bytes]) -> None:
-        async with received_chunks(chunks, self._depot, copy.size, None, with_md5=True) as received:
-            await self._depot.write(
-                lambda tx: finish_copy(tx, copy, received.content, received.md5)
-            )
+        digests = Digests(md5=True)
+        async with received_chunks(chunks, self._depot, copy.size, Wanted(), digests) as received:
+            md5 = text_of(digests.md5)
+            await self._depot.write(lambda tx: finish_copy(tx, copy, received.content, md5))
 
     async def _counted(
         self, copy: Copy, chunks: AsyncGenerator[bytes, None]

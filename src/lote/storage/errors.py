@@ -54,6 +54,9 @@ ERRORS: dict[str, ErrorRow] = {
     "CorsPreflightFailure": ErrorRow(
         403, "CORS not enabled or no matching rule found for this request."
     ),
+    "BothCrc64AndMd5HeaderPresent": ErrorRow(
+        400, "Both x-ms-content-crc64 header and Content-MD5 header are present."
+    ),
     "CannotVerifyCopySource": ErrorRow(404, "The copy source cannot be read from here."),
     "ConditionNotMet": ErrorRow(
         412, "The condition specified using HTTP conditional header(s) is not met."
@@ -65,6 +68,15 @@ ERRORS: dict[str, ErrorRow] = {
     ),
     "DuplicateTagNames": ErrorRow(400, "The tags specified contain duplicate names."),
     "EmptyTagName": ErrorRow(400, "The tag name must not be empty."),
+    "Crc64Mismatch": ErrorRow(
+        400,
+        "The CRC64 value specified in the request did not match with the CRC64 value calculated by"
+        " the server.",
+    ),
+    "InfiniteLeaseDurationRequired": ErrorRow(
+        412,
+        "The lease ID matched, but the specified lease must be an infinite-duration lease.",
+    ),
     "InsufficientAccountPermissions": ErrorRow(
         403, "The account being accessed does not have sufficient permissions for this operation."
     ),

@@ -144,6 +144,15 @@ def check_read(lease: Lease | None, now_us: int, lease_id: str | None, kind: Res
         raise Refused(f"LeaseIdMismatchWith{kind}Operation")
 
 
+def check_endless(lease: Lease | None, now_us: int) -> None:
+    """What goes on after its request was answered needs a lease that cannot run out meanwhile.
+
+    Refuses: InfiniteLeaseDurationRequired (412). Source: REST "Copy Blob".
+    """
+    if lease is not None and is_locked(lease, now_us) and lease.duration_s != INFINITE_S:
+        raise Refused("InfiniteLeaseDurationRequired")
+
+
 def after_write(lease: Lease | None, now_us: int) -> Lease | None:
     """What is left of a lease when something was written: one that was over cannot come back."""
     return lease if is_locked(lease, now_us) else None

@@ -14,6 +14,7 @@ from lote.storage import blob
 from lote.storage.append import COUNT
 from lote.storage.database import Tx
 from lote.storage.errors import Refused
+from lote.storage.lease import check_endless
 from lote.storage.times import http_date
 
 INTERRUPTED = "500 InternalError The copy ended with the process that made it"
@@ -40,10 +41,12 @@ class NewCopy(NamedTuple):
 def begin_copy(tx: Tx, target: blob.Target, new: NewCopy) -> tuple[blob.Blob, Copy]:
     """Write an empty blob that waits for its contents.
 
-    Refuses: InvalidBlobType over a blob of another kind, what ``Target.check`` does.
+    Refuses: InvalidBlobType over a blob of another kind, what ``Target.check`` and
+    ``lease.check_endless`` do.
     """
     old = blob.find_blob(tx.connection, target.container, target.name)
     target.check(old, tx.now_us)
+    check_endless(old.lease if old is not None else None, tx.now_us)
     if old is not None and old.etag is not None and old.kind != new.kind:
         raise Refused("InvalidBlobType")
     pending = {"copy_status": "pending", "copy_progress": f"0/{new.size}"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+from base64 import b64encode
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -86,6 +88,9 @@ def test_block_ids_are_checked(box):
         blob.stage_block("much-longer", b"1")
     assert refused.value.error_code == "InvalidBlobOrBlock"
     with pytest.raises(HttpResponseError) as refused:
+        blob.stage_block("samet", b"1")  # as long as "same" when both are in base64
+    assert refused.value.error_code == "InvalidBlobOrBlock"
+    with pytest.raises(HttpResponseError) as refused:
         blob.stage_block("x" * 65, b"1")
     assert refused.value.status_code == 400
 
@@ -105,3 +110,72 @@ def test_a_download_survives_the_replacement_of_its_blob(storage, box):
     blob.upload_blob(b"new", overwrite=True)
     assert first + b"".join(response) == content
     assert blob.download_blob().readall() == b"new"
+
+
+def digest_headers(seen):
+    """Keeps the digests of answers."""
+
+    def keep(response):
+        headers = response.http_response.headers
+        seen.append({name: headers.get(name) for name in ("Content-MD5", "x-ms-content-crc64")})
+
+    return keep
+
+
+CRC64 = b64encode(0xAE8B14860A799888.to_bytes(8, "little")).decode()
+
+
+def test_crc64_is_checked_and_told(box):
+    content, seen = b"123456789", []
+    blob = box.get_blob_client("crc")
+    ask = {"raw_response_hook": digest_headers(seen)}
+    blob.stage_block("a", content, **ask)
+    blob.stage_block("a", content, headers={"x-ms-content-crc64": CRC64}, **ask)
+    assert seen == [{"Content-MD5": None, "x-ms-content-crc64": CRC64}] * 2
+    for send in (
+        lambda sent: blob.stage_block("b", b"other", **sent),
+        lambda sent: blob.upload_blob(b"other", overwrite=True, **sent),
+        lambda sent: blob.commit_block_list([BlobBlock("a")], **sent),
+    ):
+        with pytest.raises(HttpResponseError) as refused:
+            send({"headers": {"x-ms-content-crc64": CRC64}})
+        assert refused.value.error_code == "Crc64Mismatch"
+    assert [one.id for one in blob.get_block_list("uncommitted")[1]] == ["a"]
+    blob.upload_blob(content, overwrite=True, headers={"x-ms-content-crc64": CRC64})
+    large = os.urandom(200_000)
+    blob.stage_block("c", large, validate_content=True)
+    with pytest.raises(HttpResponseError) as refused:
+        blob.stage_block("d", large, headers={"x-ms-content-crc64": CRC64})
+    assert refused.value.error_code == "Crc64Mismatch"
+
+
+def test_the_digest_of_a_range(box):
+    blob, seen = box.upload_blob("range", b"xx123456789xx"), []
+    blob.download_blob(
+        2, 9, raw_response_hook=digest_headers(seen),
+        headers={"x-ms-range-get-content-crc64": "true"},
+    ).readall()  # fmt: skip
+    assert seen == [{"Content-MD5": None, "x-ms-content-crc64": CRC64}]
+    assert blob.download_blob(2, 9, validate_content=True).readall() == b"123456789"
+
+
+def test_the_digest_of_a_whole_blob_outweighs_that_of_its_request(box):
+    content = b"HelloWorld"
+    right, wrong = (hashlib.md5(text).digest() for text in (content, b"other"))
+    blob = box.get_blob_client("md5")
+
+    def put(whole, body):
+        blob.upload_blob(
+            content,
+            overwrite=True,
+            content_settings=ContentSettings(content_md5=bytearray(whole)),
+            headers={"Content-MD5": b64encode(body).decode()},
+        )
+
+    put(right, wrong)
+    with pytest.raises(HttpResponseError) as refused:
+        put(wrong, right)
+    assert refused.value.error_code == "Md5Mismatch"
+    with pytest.raises(HttpResponseError) as refused:
+        put(right[:8], right)
+    assert refused.value.error_code == "InvalidMd5"

@@ -11,6 +11,7 @@ from storage_rig import running
 
 from lote.storage import contents
 from lote.storage.contents import ContentFile, Contents
+from lote.storage.digests import Digests
 from lote.world import World
 
 LARGE = bytes(range(256)) * 1024  # 256 KiB: goes to a file
@@ -160,7 +161,7 @@ def test_the_sweep_takes_only_leftovers(tmp_path):
 
 
 def write_file(store):
-    file = store.create(with_md5=False)
+    file = store.create(Digests())
     assert isinstance(file, ContentFile)
     file.finish()
     return file.name

@@ -156,13 +156,17 @@ def test_a_break_takes_its_time(rig):
     assert lease_of(rig) == AVAILABLE
 
 
+SOURCE = f"http://here/{ACCOUNT}/box/y"
 WRITES = [
     ("PUT", {}, {"x-ms-blob-type": "BlockBlob"}, b"2"),
     ("PUT", {"comp": "metadata"}, {"x-ms-meta-a": "b"}, b""),
     ("PUT", {"comp": "properties"}, {"x-ms-blob-content-type": "a/b"}, b""),
     ("PUT", {"comp": "block", "blockid": "QQ=="}, {}, b"2"),
     ("PUT", {"comp": "blocklist"}, {}, b"<BlockList />"),
-    ("PUT", {}, {"x-ms-copy-source": f"http://here/{ACCOUNT}/box/y"}, b""),
+    ("PUT", {}, {"x-ms-copy-source": SOURCE, "x-ms-requires-sync": "true"}, b""),
+    ("PUT", {}, {"x-ms-copy-source": SOURCE, "x-ms-blob-type": "BlockBlob"}, b""),
+    ("PUT", {"comp": "tier"}, {"x-ms-access-tier": "Cool"}, b""),
+    ("PUT", {"comp": "tags"}, {}, b"<Tags><TagSet /></Tags>"),
     ("DELETE", {}, {}, b""),
 ]
 
@@ -188,25 +192,46 @@ def test_every_write_needs_the_lease(rig, write):
     assert method == "DELETE" or lease_of(rig) == FIXED
 
 
-READS = [("GET", {}), ("HEAD", {}), ("GET", {"comp": "metadata"}), ("GET", {"comp": "blocklist"})]
+READS = [
+    ("GET", {}, 200),
+    ("HEAD", {}, 200),
+    ("GET", {"comp": "metadata"}, 200),
+    ("GET", {"comp": "blocklist"}, 200),
+    ("GET", {"comp": "tags"}, 200),
+    ("PUT", {"comp": "snapshot"}, 201),
+]
 
 
 @pytest.mark.parametrize("read", READS, ids=range(len(READS)))
 def test_a_read_that_names_a_lease_needs_it(rig, read):
-    method, query = read
+    method, query, ok = read
     rig.put("x", b"1")
     act(rig, "acquire", ACQUIRE)
 
     def status(headers):
         return rig.ask(method, f"/{ACCOUNT}/box/x", query, headers=headers).status
 
-    assert [status({}), status({"x-ms-lease-id": A}), status({"x-ms-lease-id": B})] == [
-        200,
-        200,
-        412,
-    ]
+    ids = ({}, {"x-ms-lease-id": A}, {"x-ms-lease-id": B})
+    assert [status(headers) for headers in ids] == [ok, ok, 412]
     rig.world.advance(16)
-    assert [status({}), status({"x-ms-lease-id": A})] == [200, 412]
+    assert [status(headers) for headers in ids] == [ok, 412, 412]
+
+
+def test_a_copy_that_takes_its_time_needs_a_lease_without_an_end(rig):
+    rig.put("x", b"1")
+    rig.put("y", b"2")
+
+    def copy():
+        headers = {"x-ms-copy-source": SOURCE, "x-ms-lease-id": A}
+        reply = rig.ask("PUT", f"/{ACCOUNT}/box/x", headers=headers)
+        return reply.status, reply.headers.get("x-ms-error-code", "")
+
+    act(rig, "acquire", ACQUIRE)
+    assert copy() == (412, "InfiniteLeaseDurationRequired")
+    assert rig.get("x").body == b"1"
+    act(rig, "acquire", ACQUIRE | {"lease-duration": "-1"})
+    assert copy() == (202, "")
+    assert (rig.get("x").body, lease_of(rig)) == (b"2", ("infinite", "leased", "locked"))
 
 
 def test_a_container_can_only_be_deleted_by_its_holder(rig):

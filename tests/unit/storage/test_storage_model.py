@@ -203,5 +203,5 @@ class Storage(RuleBasedStateMachine):
         assert len(found - files) <= 2  # unlinked just after the commit, maybe not yet
 
 
-Storage.TestCase.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+Storage.TestCase.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
 TestStorage = Storage.TestCase

@@ -11,6 +11,7 @@ import pytest
 
 from lote.storage.block import Part
 from lote.storage.contents import BUFFER_BYTES, Buffers, Contents
+from lote.storage.digests import Digests
 from lote.storage.outgoing import Outgoing, Sender
 from lote.world import World
 
@@ -54,7 +55,7 @@ class SlowDepot:
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_file_is_open_as_long_as_somebody_reads_it(tmp_path, is_whole):
     depot = SlowDepot(tmp_path / "contents", 2 if is_whole else 3)  # a part's file is opened too
-    made = depot.contents.create(with_md5=False)
+    made = depot.contents.create(Digests())
     buffer = depot.buffers.take()
     for _ in range(5):
         made.write(buffer, BUFFER_BYTES)

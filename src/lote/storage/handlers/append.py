@@ -5,6 +5,7 @@ from __future__ import annotations
 from lote.storage import append, blob
 from lote.storage.call import Answer, Call
 from lote.storage.database import Tx
+from lote.storage.digests import parse_wanted
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import invalid_header
 from lote.storage.handlers.copying import received_source
@@ -41,10 +42,11 @@ async def append_block(call: Call, endpoint: Endpoint) -> Answer:
         raise invalid_header("Content-Length", "0")
     position, target = parse_position(call), target_of(call)
     limit = endpoint.limits.append_block_bytes_max
+    wanted = parse_wanted(call.headers)
     bytes_of = (
         received_source(call, endpoint, limit)
         if from_url
-        else received_body(call, endpoint.depot, limit, with_md5=False)
+        else received_body(call, endpoint.depot, limit, wanted, wanted.one())
     )
     async with bytes_of as received:
 
@@ -54,9 +56,7 @@ async def append_block(call: Call, endpoint: Endpoint) -> Answer:
         saved = await endpoint.depot.write(change)
     headers = written_headers(saved) | append_headers(saved)
     headers["x-ms-blob-append-offset"] = str(saved.size - received.content.size)
-    if received.md5:
-        headers["Content-MD5"] = received.md5
-    return Answer(201, headers)
+    return Answer(201, headers | received.digests.headers())
 
 
 async def seal_append_blob(call: Call, endpoint: Endpoint) -> Answer:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
 
 from lote.storage import blob
 from lote.storage.call import Answer, Call
 from lote.storage.database import Tx
+from lote.storage.digests import Digests, parse_md5, parse_wanted, text_of
 from lote.storage.endpoint import MIB, Endpoint
 from lote.storage.errors import Refused, invalid_header, missing_header
 from lote.storage.handlers.append import create_append_blob
@@ -28,7 +27,7 @@ from lote.storage.headers import (
     version_headers,
     written_headers,
 )
-from lote.storage.incoming import parse_md5, received_body
+from lote.storage.incoming import received_body
 from lote.storage.names import check_blob_name
 from lote.storage.operations import NO_PAGES
 from lote.storage.outgoing import Outgoing
@@ -36,7 +35,7 @@ from lote.storage.outgoing import Outgoing
 # Beginnings of properties that Set Blob Properties does not touch.
 KEPT = ("tier", "copy_", "append_")
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-RANGE_MD5_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5
+RANGE_DIGEST_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5 and -crc64
 
 
 async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
@@ -57,29 +56,27 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
         return await put_blob_from_url(call, endpoint)
     properties, metadata = parse_properties(call, plain=True), parse_metadata(call)
     tags, target = parse_tags(call), target_of(call)
-    parse_md5(properties.get("content_md5"), "x-ms-blob-content-md5")
-    with_md5 = "content_md5" not in properties
+    wanted = parse_wanted(call.headers)
+    digests = Digests(md5=True, crc64=wanted.crc64 is not None)
+    if "content_md5" in properties:  # it outweighs that of the request
+        wanted = wanted._replace(md5=parse_md5(properties["content_md5"]))
     limit = endpoint.limits.put_blob_bytes_max
-    async with received_body(call, endpoint.depot, limit, with_md5=with_md5) as received:
-        if received.md5:
-            properties.setdefault("content_md5", received.md5)
+    async with received_body(call, endpoint.depot, limit, wanted, digests) as received:
+        properties["content_md5"] = text_of(digests.md5)
 
         def change(tx: Tx) -> blob.Blob:
             found = target(tx.connection)
             return blob.put_blob(tx, found, received.content, properties, metadata, tags)
 
         saved = await endpoint.depot.write(change)
-    headers = written_headers(saved)
-    if received.md5:
-        headers["Content-MD5"] = received.md5
-    return Answer(201, headers)
+    return Answer(201, written_headers(saved) | digests.headers())
 
 
 async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Get Blob."""
     wanted = parse_range(call.headers.get("x-ms-range") or call.headers.get("range"))
-    with_md5 = call.headers.get("x-ms-range-get-content-md5", "").lower() == "true"
-    if with_md5 and wanted is None:
+    digests = parse_range_digests(call)
+    if digests is not None and wanted is None:
         raise missing_header("x-ms-range")
     check_readable = read_check_of(call)
 
@@ -87,21 +84,22 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
         found = check_readable(found)
         found.check_readable()
         start, end = clip(wanted, found.size)
-        if with_md5 and end - start > RANGE_MD5_MAX_BYTES:
+        if digests is not None and end - start > RANGE_DIGEST_MAX_BYTES:
             raise Refused("OutOfRangeInput")
         return start, end
 
     snapshot = snapshot_of(call)
     outgoing = await endpoint.sender.find(container_of(call), call.blob, choose, snapshot)
     headers = blob_headers(outgoing.blob, call)
+    if md5 := headers.get("Content-MD5", ""):
+        headers["x-ms-blob-content-md5"] = md5
     if wanted is not None:
         size = outgoing.blob.size
         headers["Content-Range"] = f"bytes {outgoing.start}-{outgoing.end - 1}/{size}"
-        if md5 := headers.pop("Content-MD5", ""):
-            headers["x-ms-blob-content-md5"] = md5
+        headers.pop("Content-MD5", "")
     status = 200 if wanted is None else 206
-    if with_md5:
-        return await _with_md5(endpoint, outgoing, status, headers)
+    if digests is not None:
+        return await _with_digests(endpoint, outgoing, status, headers, digests)
     length = outgoing.end - outgoing.start
     if outgoing.inline is not None:
         return Answer(status, headers, outgoing.inline)
@@ -185,10 +183,23 @@ def clip(wanted: tuple[int, int | None] | None, size: int) -> tuple[int, int]:
     return first, size if last is None else min(last + 1, size)
 
 
-async def _with_md5(
-    endpoint: Endpoint, outgoing: Outgoing, status: int, headers: dict[str, str]
+def parse_range_digests(call: Call) -> Digests | None:
+    """The digest of the range that a request wants to be told.
+
+    Refuses: BothCrc64AndMd5HeaderPresent.
+    """
+    md5, crc64 = (
+        call.headers.get(f"x-ms-range-get-content-{name}", "").lower() == "true"
+        for name in ("md5", "crc64")
+    )
+    if md5 and crc64:
+        raise Refused("BothCrc64AndMd5HeaderPresent")
+    return Digests(md5=md5, crc64=crc64) if md5 or crc64 else None
+
+
+async def _with_digests(
+    endpoint: Endpoint, outgoing: Outgoing, status: int, headers: dict[str, str], digests: Digests
 ) -> Answer:
     body = b"".join([chunk async for chunk in endpoint.sender.stream(outgoing)])
-    digest = hashlib.md5(body, usedforsecurity=False).digest()
-    headers["Content-MD5"] = b64encode(digest).decode()
-    return Answer(status, headers, body)
+    digests.update(body)
+    return Answer(status, headers | digests.headers(), body)

@@ -9,9 +9,10 @@ from typing import get_args
 from lote.storage import blob, block
 from lote.storage.call import Answer, Call
 from lote.storage.database import Tx
+from lote.storage.digests import checked, parse_wanted
 from lote.storage.documents import DOCUMENT_MAX_BYTES, parse_xml
 from lote.storage.endpoint import Endpoint
-from lote.storage.errors import Refused, invalid_query, unsupported_header
+from lote.storage.errors import Refused, invalid_query
 from lote.storage.handlers.copying import received_source
 from lote.storage.handlers.target import container_of, read_check_of, snapshot_of, target_of
 from lote.storage.headers import (
@@ -21,7 +22,7 @@ from lote.storage.headers import (
     version_headers,
     written_headers,
 )
-from lote.storage.incoming import check_md5, hash_of, parse_md5, received_body
+from lote.storage.incoming import received_body
 from lote.storage.names import check_blob_name
 from lote.storage.xml import DECLARATION, element
 
@@ -38,14 +39,13 @@ async def put_block(call: Call, endpoint: Endpoint) -> Answer:
     if call.content_length() == 0:
         raise Refused("InvalidHeaderValue", values={"HeaderName": "Content-Length"})
     target, limit = target_of(call), endpoint.limits.put_block_bytes_max
-    async with received_body(call, endpoint.depot, limit, with_md5=False) as received:
+    wanted = parse_wanted(call.headers)
+    digests = wanted.one()
+    async with received_body(call, endpoint.depot, limit, wanted, digests) as received:
         await endpoint.depot.write(
             lambda tx: block.stage_block(tx, target(tx.connection), block_id, received.content)
         )
-    headers = {"x-ms-request-server-encrypted": "true"}
-    if received.md5:
-        headers["Content-MD5"] = received.md5
-    return Answer(201, headers)
+    return Answer(201, {"x-ms-request-server-encrypted": "true"} | digests.headers())
 
 
 async def _put_block_from_url(call: Call, endpoint: Endpoint, block_id: str) -> Answer:
@@ -55,18 +55,15 @@ async def _put_block_from_url(call: Call, endpoint: Endpoint, block_id: str) -> 
         await endpoint.depot.write(
             lambda tx: block.stage_block(tx, target(tx.connection), block_id, received.content)
         )
-    return Answer(201, {"x-ms-request-server-encrypted": "true", "Content-MD5": received.md5})
+    headers = {"x-ms-request-server-encrypted": "true"} | received.digests.headers()
+    return Answer(201, headers)
 
 
 async def put_block_list(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Put Block List."""
     check_blob_name(call.blob.decode())
-    if "x-ms-content-crc64" in call.headers:
-        raise unsupported_header("x-ms-content-crc64")
     body = await call.small_body(DOCUMENT_MAX_BYTES)
-    wanted_md5 = parse_md5(call.headers.get("content-md5"), "content-md5")
-    if wanted_md5 is not None:
-        check_md5(wanted_md5, hash_of(body))
+    digests = checked(body, parse_wanted(call.headers))
     wanted = parse_block_list(body)
     properties, metadata, target = parse_properties(call), parse_metadata(call), target_of(call)
     tags = parse_tags(call)
@@ -74,7 +71,8 @@ async def put_block_list(call: Call, endpoint: Endpoint) -> Answer:
     def change(tx: Tx) -> blob.Blob:
         return block.commit_blocks(tx, target(tx.connection), wanted, properties, metadata, tags)
 
-    return Answer(201, written_headers(await endpoint.depot.write(change)))
+    saved = await endpoint.depot.write(change)
+    return Answer(201, written_headers(saved) | digests.headers())
 
 
 async def get_block_list(call: Call, endpoint: Endpoint) -> Answer:

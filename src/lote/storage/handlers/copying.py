@@ -10,8 +10,9 @@ from lote.storage import blob, block, pending_copy
 from lote.storage.append import SEALED
 from lote.storage.call import Answer, Call
 from lote.storage.database import Tx
+from lote.storage.digests import Digests, Wanted, parse_wanted_source, text_of
 from lote.storage.endpoint import Endpoint
-from lote.storage.errors import Refused, invalid_header, invalid_query, unsupported_header
+from lote.storage.errors import Refused, invalid_header, invalid_query
 from lote.storage.handlers.target import target_of
 from lote.storage.headers import (
     check_rehydrate_priority,
@@ -21,7 +22,8 @@ from lote.storage.headers import (
     parse_tier,
     written_headers,
 )
-from lote.storage.incoming import Received, parse_md5, received_chunks
+from lote.storage.incoming import Received, received_chunks
+from lote.storage.lease import check_endless
 from lote.storage.source import (
     Opened,
     Source,
@@ -44,23 +46,23 @@ async def copy_blob(call: Call, endpoint: Endpoint) -> Answer:
     is_sync = call.headers.get("x-ms-requires-sync", "").lower() == "true"
     if not is_sync and source.local is None:
         return await _copy_in_background(call, endpoint, source)
-    wanted_md5 = call.headers.get("x-ms-source-content-md5") if is_sync else None
-    if source.local is not None and wanted_md5 is None:
+    wanted = parse_wanted_source(call.headers) if is_sync else Wanted()
+    if source.local is not None and not any(wanted):
         saved = await _link(call, endpoint, source, is_sync=is_sync, is_copy=True)
     else:
         limit = endpoint.limits.sync_copy_bytes_max
         saved, _ = await _fetch(call, endpoint, source, limit, is_copy=True)
     headers = written_headers(saved)
     headers |= {"x-ms-copy-id": call.request_id, "x-ms-copy-status": "success"}
-    if wanted_md5 is not None:
-        headers["Content-MD5"] = wanted_md5
+    if wanted.md5 is not None:
+        headers["Content-MD5"] = text_of(wanted.md5)
     return Answer(202, headers)
 
 
 async def put_blob_from_url(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Put Blob From URL. Metadata comes with the request, not from the source."""
     source = await parse_source(call, endpoint)
-    if source.local is not None and "x-ms-source-content-md5" not in call.headers:
+    if source.local is not None and not any(parse_wanted_source(call.headers)):
         saved = await _link(call, endpoint, source, is_sync=True, is_copy=False)
         md5 = saved.properties.get("content_md5", "")
     else:
@@ -89,18 +91,16 @@ async def abort_copy(call: Call, endpoint: Endpoint) -> Answer:
 async def received_source(call: Call, endpoint: Endpoint, limit: int) -> AsyncIterator[Received]:
     """The bytes that a request names by URL and range, received as ``received_body`` would.
 
-    Refuses: RequestBodyTooLarge, UnsupportedHeader, Md5Mismatch, what ``opened`` does. Source:
+    Refuses: RequestBodyTooLarge, Md5Mismatch, Crc64Mismatch, what ``opened`` does. Source:
     REST "Put Block From URL", "Append Block From URL".
     """
-    if "x-ms-source-content-crc64" in call.headers:
-        raise unsupported_header("x-ms-source-content-crc64")
     source = await parse_source(call, endpoint)
-    wanted_md5, stretch = parse_source_md5(call), parse_source_range(call)
+    wanted, stretch = parse_wanted_source(call.headers), parse_source_range(call)
     async with opened(source, endpoint, stretch) as found:
         if found.size > limit:
             raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(limit)})
         async with received_chunks(
-            found.chunks, endpoint.depot, found.size, wanted_md5, with_md5=True
+            found.chunks, endpoint.depot, found.size, wanted, wanted.one()
         ) as received:
             yield received
 
@@ -125,7 +125,10 @@ async def _link(
         if is_copy:
             properties |= _success(tx, call, source, found.size)
         metadata = sent.metadata_over(found.metadata)
-        return share(tx, target(tx.connection), found, properties, metadata, tags)
+        saved = share(tx, target(tx.connection), found, properties, metadata, tags)
+        if not is_sync:
+            check_endless(saved.lease, tx.now_us)
+        return saved
 
     return await endpoint.depot.write(change)
 
@@ -135,10 +138,12 @@ async def _fetch(
 ) -> tuple[blob.Blob, str]:
     """Receive a source's bytes while the client waits; gives their MD5 as well.
 
-    Refuses: RequestBodyTooLarge, Md5Mismatch.
+    Refuses: RequestBodyTooLarge, Md5Mismatch, Crc64Mismatch.
     """
     sent, target = _Sent(call, is_copy=is_copy), target_of(call)
-    wanted_md5 = parse_source_md5(call)
+    wanted, digests = parse_wanted_source(call.headers), Digests(md5=True)
+    if wanted.crc64 is not None:
+        digests = Digests(md5=True, crc64=True)
     async with opened(source, endpoint) as found:
         if found.kind != "BlockBlob":
             raise Refused("InvalidSourceBlobType")
@@ -146,11 +151,12 @@ async def _fetch(
             raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(limit)})
         tags = await _tags(call, endpoint, source, found, sent)
         async with received_chunks(
-            found.chunks, endpoint.depot, found.size, wanted_md5, with_md5=True
+            found.chunks, endpoint.depot, found.size, wanted, digests
         ) as received:
 
             def change(tx: Tx) -> blob.Blob:
-                properties = {"content_md5": received.md5} | sent.described(found.properties)
+                properties = sent.described(found.properties)
+                properties.setdefault("content_md5", text_of(digests.md5))
                 if is_copy:
                     properties |= _success(tx, call, source, found.size)
                 metadata = sent.metadata_over(found.metadata)
@@ -158,7 +164,7 @@ async def _fetch(
                     tx, target(tx.connection), received.content, properties, metadata, tags
                 )
 
-            return await endpoint.depot.write(change), received.md5
+            return await endpoint.depot.write(change), text_of(digests.md5)
 
 
 async def _copy_in_background(call: Call, endpoint: Endpoint, source: Source) -> Answer:
@@ -257,12 +263,6 @@ def parse_tag_option(call: Call) -> str:
     if option not in TAG_OPTIONS or (option == "COPY" and "x-ms-tags" in call.headers):
         raise invalid_header("x-ms-copy-source-tag-option", option)
     return option
-
-
-def parse_source_md5(call: Call) -> bytes | None:
-    """The digest that a source's bytes must have. Refuses: InvalidHeaderValue, InvalidMd5."""
-    header = "x-ms-source-content-md5"
-    return parse_md5(call.headers.get(header), header)
 
 
 async def _tags(

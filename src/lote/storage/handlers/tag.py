@@ -10,12 +10,12 @@ from lote.storage import tag
 from lote.storage.blob import set_tags
 from lote.storage.call import Answer, Call
 from lote.storage.container import get_container_id
+from lote.storage.digests import checked, parse_wanted
 from lote.storage.documents import DOCUMENT_MAX_BYTES
 from lote.storage.endpoint import Endpoint
 from lote.storage.errors import Refused, invalid_query
 from lote.storage.handlers.target import read_blob, target_of
 from lote.storage.headers import tags_xml
-from lote.storage.incoming import check_md5, hash_of, parse_md5
 from lote.storage.paging import page_size
 from lote.storage.tag_expression import Search, parse_search
 from lote.storage.xml import DECLARATION, element, escape, name_element
@@ -33,9 +33,7 @@ async def get_blob_tags(call: Call, endpoint: Endpoint) -> Answer:
 async def set_blob_tags(call: Call, endpoint: Endpoint) -> Answer:
     """REST: Set Blob Tags. The blob's ETag and time of change stay."""
     body = await call.small_body(DOCUMENT_MAX_BYTES)
-    wanted_md5 = parse_md5(call.headers.get("content-md5"), "content-md5")
-    if wanted_md5 is not None:
-        check_md5(wanted_md5, hash_of(body))
+    checked(body, parse_wanted(call.headers))
     tags, target = tag.parse_tags_document(body), target_of(call)
     await endpoint.depot.write(lambda tx: set_tags(tx, target(tx.connection), tags))
     return Answer(204)
