@@ -13,10 +13,14 @@ import queue
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from types import ModuleType
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
+import msgspec
+
+from lote import __version__
 from lote.server import shared_key
 from lote.server.asgi import (
     BodyTooLarge,
@@ -52,6 +56,7 @@ from lote.wire.decode import decode
 from lote.wire.errors import Refused, error_body, invalid_query
 from lote.wire.formats import etag_of, format_http_date
 from lote.wire.modern import modernize
+from lote.wire.openapi import openapi_document
 from lote.wire.operations import OPERATIONS, Operation, match
 from lote.wire.versions import check_api_version
 from lote.world import World
@@ -96,6 +101,11 @@ def find_handler(name: str) -> tuple[Callable[..., Any], str] | None:
 _HANDLERS = {row.name: find_handler(row.name) for row in OPERATIONS if row.real}
 
 
+@cache
+def _document() -> bytes:
+    return msgspec.json.encode(openapi_document(__version__))
+
+
 class Service:
     """The ASGI application of both listeners."""
 
@@ -137,6 +147,8 @@ class Service:
             await serve_channel(self._callers, scope, receive, send)
         elif scope["path"].startswith("/node/streams/") and scope["method"] == "POST":
             await self._streams.serve(scope, receive, send)
+        elif scope["path"] == "/openapi.json":
+            await send_answer(send, 200, [(b"content-type", b"application/json")], _document())
         elif scope["path"] == "/healthz":
             await send_answer(send, 200, [(b"content-type", b"text/plain")], b"ok\n")
         else:
