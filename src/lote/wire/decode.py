@@ -16,6 +16,7 @@ from lote.wire.fitting import fit_struct
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_REASON_CHARS_MAX = 200  # ours: enough for a place and a word
 BOM = b"\xef\xbb\xbf"
 
 
@@ -49,17 +50,23 @@ def decode_patiently(data: bytes, struct: type[T]) -> T:
     found: Any = None
     try:
         found = _untyped.decode(data.removeprefix(BOM))
-    except (ValueError, RecursionError):
-        refuse_body()
+    except (ValueError, RecursionError) as error:
+        refuse_body(error)
     if not isinstance(found, dict):
         refuse_body()
     fitted = fit_struct(found, struct)
     try:
         return msgspec.convert(fitted, struct)
-    except (msgspec.ValidationError, RecursionError):
-        refuse_body()
+    except (msgspec.ValidationError, RecursionError) as error:
+        refuse_body(error)
 
 
-def refuse_body() -> NoReturn:
-    """Refuse what is no JSON object (InvalidRequestBody)."""
-    raise Refused("InvalidRequestBody") from None
+def refuse_body(error: Exception | None = None) -> NoReturn:
+    """Refuse what is no JSON object (InvalidRequestBody), saying where it is not.
+
+    The decoder's words tell a place and what is wrong there, never what the body says.
+    """
+    reason = "A JSON object is expected."
+    if error is not None:
+        reason = f"{reason} {str(error)[:_REASON_CHARS_MAX]}"
+    raise Refused("InvalidRequestBody", values=[("Reason", reason)]) from None

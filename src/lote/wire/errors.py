@@ -215,7 +215,8 @@ def invalid_property(name: str, value: object, reason: str) -> Refused:
 
 def missing_property(name: str) -> Refused:
     """The body member ``name`` (dotted JSON path) must be given."""
-    return Refused("MissingRequiredProperty", values=[("PropertyName", name)])
+    values = [("PropertyName", name), ("Reason", "The property must be given.")]
+    return Refused("MissingRequiredProperty", values=values)
 
 
 def unsupported_property(name: str, value: object = None, reason: str = "") -> Refused:

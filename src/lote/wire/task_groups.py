@@ -108,8 +108,8 @@ def _entry(raw: bytes, version: str) -> Entry:
 def _raw_entries(data: bytes) -> list[msgspec.Raw]:
     try:
         members = _raw_members.decode(data)
-    except (ValueError, RecursionError):
-        refuse_body()
+    except (ValueError, RecursionError) as error:
+        refuse_body(error)
     for name in members:
         if name != "value" and not name.startswith("odata."):
             raise unsupported_property(name)

@@ -147,10 +147,28 @@ def test_tasks_of_any_values_decode_or_are_refused(members: dict[str, Any]):
         assert msgspec.json.encode(task) == msgspec.json.encode(decode(raw, TaskCreate))
 
 
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        (b'{"id":"hush","commandLine":}', "byte 27"),
+        (b'{"id":"hush"', "truncated"),
+        (b'["hush"]', "object"),
+        (b'{"id":"hush\xff","commandLine":"x"}', "utf-8"),
+    ],
+)
+def test_a_malformed_body_is_refused_with_the_place(data: bytes, where: str):
+    refused = refusal_of(data, TaskCreate)
+    assert refused.code == "InvalidRequestBody"
+    reason = dict(refused.values)["Reason"]
+    assert where in reason
+    assert "hush" not in reason
+
+
 def test_a_missing_member_is_named_by_its_path():
     refused = refusal_of(body(a_task(exitConditions={"exitCodes": [{"code": 1}]})), TaskCreate)
     assert refused.code == "MissingRequiredProperty"
-    assert refused.values == (("PropertyName", "exitConditions.exitCodes[0].exitOptions"),)
+    assert dict(refused.values)["PropertyName"] == "exitConditions.exitCodes[0].exitOptions"
+    assert dict(refused.values)["Reason"]
 
 
 @pytest.mark.parametrize(

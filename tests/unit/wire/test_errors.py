@@ -98,7 +98,10 @@ def test_a_code_that_is_not_in_the_table_is_our_mistake():
 
 
 def test_missing_and_query_values():
-    assert missing_property("poolInfo").values == (("PropertyName", "poolInfo"),)
+    assert missing_property("poolInfo").values == (
+        ("PropertyName", "poolInfo"),
+        ("Reason", "The property must be given."),
+    )
     refused = invalid_query("$filter", "x", "Why.")
     assert refused.code == "InvalidQueryParameterValue"
     assert refused.values == (
