@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain, repeat
-from operator import attrgetter
+from itertools import repeat
 from typing import Any
 
 from msgspec.structs import astuple
@@ -58,7 +57,6 @@ _are_ids = re.compile(r"(?:[A-Za-z0-9_-]{1,64}\n)+", re.ASCII).fullmatch
 _are_paths = re.compile(r"(?:[\w-][\w./-]*\n)+", re.ASCII).fullmatch
 _are_urls = re.compile(r"(?:https?://[\w.:-]+/.*\n)+", re.ASCII).fullmatch
 _url_head = re.compile(r"https?://[\w.:-]+/", re.ASCII).match
-_name_of = attrgetter("name")
 
 Column = tuple[Any, ...]
 
@@ -97,15 +95,16 @@ def _pass(check: Callable[[Any], None], column: Column) -> bool:
 
 
 def _are_variables(column: Column) -> bool:
-    names = set(map(_name_of, chain.from_iterable(filter(None, column))))
+    names = {setting.name for settings in column if settings for setting in settings}
     return "" not in names and "=" not in "".join(names)
 
 
 def _are_downloads(column: Column, has_escapes: bool) -> bool:
     """Whether all resource files are one URL to one simple path each."""
-    files = list(zip(*map(astuple, chain.from_iterable(filter(None, column))), strict=True))
-    if not files:
+    flat = [file for files in column if files for file in files]
+    if not flat:
         return True
+    files = list(zip(*map(astuple, flat), strict=True))
     urls, paths = files[_URL], files[_PATH]
     count = len(urls)
     if None in urls or None in paths:
@@ -115,8 +114,7 @@ def _are_downloads(column: Column, has_escapes: bool) -> bool:
     sources = "".join(urls)
     return (
         (_share_a_host(urls) or _fit(_are_urls, urls))
-        and _fit(_are_paths, paths)
-        and ".." not in "\n".join(paths)
+        and _fit(_are_paths, paths, without="..")
         and sources.isascii()
         and (len(sources.split()) == 1 if has_escapes else " " not in sources)
     )
@@ -127,7 +125,7 @@ def _share_a_host(urls: Column) -> bool:
     return head is not None and all(map(str.startswith, urls, repeat(head.group())))
 
 
-def _fit(pattern: Callable[[str], object], values: Column) -> bool:
-    """Whether all values match a pattern of lines."""
+def _fit(pattern: Callable[[str], object], values: Column, without: str = "\0") -> bool:
+    """Whether all values match a pattern of lines, and none has ``without`` in it."""
     lines = "\n".join(values) + "\n"
-    return lines.count("\n") == len(values) and pattern(lines) is not None
+    return lines.count("\n") == len(values) and without not in lines and pattern(lines) is not None
