@@ -260,12 +260,12 @@ async def _check_right(
     call: Call, local: Local, query: Mapping[str, str], authenticator: Authenticator
 ) -> None:
     """Refuses: CannotVerifyCopySource."""
-    if local.account == call.account and call.grant.letters is None and "sig" not in query:
+    if "sig" not in query and _is_covered(call, local):
         return
     if await authenticator.is_public(local.account, local.container, GET_BLOB):
         return
     if "sig" not in query:
-        raise Refused("CannotVerifyCopySource")
+        raise Refused("CannotVerifyCopySource", status=403)
     try:
         await authenticator.check_source(
             call, query, GET_BLOB, local.container, local.name, local.account
@@ -273,6 +273,21 @@ async def _check_right(
     except Refused as refused:
         reason = refused.values.get("AuthenticationErrorDetail", refused.message)
         raise Refused("CannotVerifyCopySource", reason, status=403) from None
+
+
+def _is_covered(call: Call, local: Local) -> bool:
+    """Whether the source is within what the request's own credentials are for.
+
+    A signature without the letter to read is enough, as its holder may read the copy no more than
+    the source.
+    """
+    if local.account != call.account:
+        return False
+    if call.grant.letters is None or "ss" in call.query:
+        return True
+    if call.query.get("sr") == "c":
+        return local.container == call.container
+    return (local.container, local.name) == (call.container, call.blob)
 
 
 def _asked_headers(call: Call) -> dict[str, str]:

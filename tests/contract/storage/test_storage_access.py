@@ -241,11 +241,17 @@ def test_stored_access_policies(storage, box):
     assert refusal_of(lambda: client.download_blob("x")) == (403, "AuthenticationFailed")
 
 
-def test_copies_need_a_right_to_their_source(storage, box):
+def test_copies_need_a_right_to_their_source(storage, service, box):
+    """Their own signature, or to be within what the target's signature is for."""
     box.upload_blob("source", b"1")
-    writer = container_client(storage, box, "w").get_blob_client("copy")
+    other = service.create_container(f"{box.container_name}-2")
+    writer = container_client(storage, other, "w").get_blob_client("copy")
     bare = box.get_blob_client("source").url
-    assert refusal_of(lambda: writer.start_copy_from_url(bare)) == (404, "CannotVerifyCopySource")
+    assert refusal_of(lambda: writer.start_copy_from_url(bare)) == (403, "CannotVerifyCopySource")
+    lone = blob_client(storage, box, "lone", "cw")
+    assert refusal_of(lambda: lone.start_copy_from_url(bare)) == (403, "CannotVerifyCopySource")
+    writer = container_client(storage, box, "w").get_blob_client("copy")
+    writer.start_copy_from_url(bare)
     signed = blob_client(storage, box, "source", "r").url
     writer.start_copy_from_url(signed)
     assert box.download_blob("copy").readall() == b"1"

@@ -105,6 +105,18 @@ async def received_source(call: Call, endpoint: Endpoint, limit: int) -> AsyncIt
             yield received
 
 
+def _check_awake(call: Call, source: Source, found: blob.Blob) -> None:
+    """Refuses: BlobArchived; CannotVerifyCopySource for an archived blob of another account."""
+    try:
+        found.check_readable()
+    except Refused:
+        if source.local is None or source.local.account == call.account:
+            raise
+        raise Refused(
+            "CannotVerifyCopySource", "The copy source is archived.", status=409
+        ) from None
+
+
 async def _link(
     call: Call, endpoint: Endpoint, source: Source, *, is_sync: bool, is_copy: bool
 ) -> blob.Blob:
@@ -116,7 +128,7 @@ async def _link(
     def change(tx: Tx) -> blob.Blob:
         found = find_row(tx.connection, source)
         if not rehydrates:
-            found.check_readable()
+            _check_awake(call, source, found)
         found.check_settled()
         if is_sync and found.kind != "BlockBlob":
             raise Refused("InvalidSourceBlobType")
