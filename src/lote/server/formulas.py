@@ -20,13 +20,16 @@ class FormulaDesk:
         self._owner = owner
         self._world = world
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="formulas")
+        self._is_closed = False
 
     def evaluate(self, order: ScaleOrder) -> None:
-        """Carry it out, in its turn."""
-        self._thread.submit(self._evaluate, order)
+        """Carry it out, in its turn; nothing once the service ends."""
+        if not self._is_closed:
+            self._thread.submit(self._evaluate, order)
 
     def close(self) -> None:
         """End, after what waits."""
+        self._is_closed = True
         self._thread.shutdown(wait=True)
 
     def _evaluate(self, order: ScaleOrder) -> None:

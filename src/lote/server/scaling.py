@@ -252,9 +252,9 @@ def _resize(tx: Tx, pool: PoolState, record: PoolRecord, targets: Targets) -> No
 
 
 def _staying(tx: Tx, pool: PoolState) -> tuple[int, int]:
-    """Dedicated and low-priority nodes that are there to stay; a lost one is being replaced."""
+    """Dedicated and low-priority nodes that are there to stay; for a lost one, its replacement."""
     nodes = [tx.memory.nodes[key] for key in pool.nodes]
-    staying = [node for node in nodes if node.state != "leavingpool" and node.replaces is None]
+    staying = [node for node in nodes if node.state != "leavingpool" and not node.is_lost]
     dedicated = sum(node.is_dedicated for node in staying)
     return dedicated, len(staying) - dedicated
 

@@ -317,6 +317,20 @@ def test_a_stopped_resize_is_left_alone_until_the_next_evaluation(make_bench):
     assert bench.node_states() == ["idle"] * 2
 
 
+def test_a_node_that_was_replaced_is_no_reason_to_resize(bench):
+    add_scaling_pool(bench, "$TargetDedicatedNodes = 2;")
+    lost = bench.nodes()[0]["id"]
+    bench.engine.kill_node(lost)
+    bench.advance(10)
+    assert bench.node_states() == ["idle", "idle"]
+    assert lost not in {node["id"] for node in bench.nodes()}
+    before = bench.trail["allocation p"][:]
+    bench.advance(20 * MINUTE_S)
+    assert bench.trail["allocation p"] == before
+    assert bench.pool()["allocationState"] == "steady"
+    bench.check()
+
+
 def test_what_a_quota_kept_back_is_tried_again(make_bench):
     bench = make_bench(dedicated_core_quota=8)  # two nodes of four cores
     bench.add_pool("other", nodes=1)
