@@ -6,15 +6,11 @@ from datetime import timedelta
 
 import pytest
 from azure.batch import models as m
-from azure.core import MatchConditions
 from azure.core.exceptions import ResourceNotFoundError
 from data_plane.conftest import MACHINE, VM_SIZE, fresh
 
-from lote.wire.operations import OPERATIONS
-
 from .modern import calls, now
 
-IS_REAL = {row.name: row.real for row in OPERATIONS}
 PAIRS = [m.BatchMetadataItem(name="team", value="red"), m.BatchMetadataItem(name="x", value="")]
 
 
@@ -166,9 +162,6 @@ def test_a_formula_is_enabled_evaluated_and_disabled(sdk, empty):
     enabling = m.BatchPoolEnableAutoScaleOptions(
         auto_scale_formula=formula, auto_scale_evaluation_interval=timedelta(minutes=6)
     )
-    if not IS_REAL["enable_pool_auto_scale"]:
-        refuse_formulas(sdk, empty, enabling, evaluation)
-        return
     etag = sdk.get_pool(empty).etag
     assert sdk.conditional("enable_pool_auto_scale", empty, enabling, etag=etag) is None
     pool = sdk.get_pool(empty)
@@ -182,16 +175,3 @@ def test_a_formula_is_enabled_evaluated_and_disabled(sdk, empty):
     assert abs(now() - run.timestamp) < timedelta(minutes=5)
     assert sdk.disable_pool_auto_scale(empty) is None
     assert sdk.get_pool(empty).enable_auto_scale is False
-
-
-def refuse_formulas(sdk, pool_id, enabling, evaluation):
-    """While a service does not have them, each is told, whatever the options."""
-    given = {
-        "etag": "0x1",
-        "match_condition": MatchConditions.IfNotModified,
-        "if_modified_since": now(),
-    }
-    given["if_unmodified_since"] = now()
-    sdk.refused(501, "NotImplemented", "enable_pool_auto_scale", pool_id, enabling, **given)
-    sdk.refused(501, "NotImplemented", "evaluate_pool_auto_scale", pool_id, evaluation)
-    sdk.refused(501, "NotImplemented", "disable_pool_auto_scale", pool_id)

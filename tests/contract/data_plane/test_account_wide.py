@@ -12,8 +12,6 @@ from .conftest import MACHINE, create_pool, fresh, until
 from .raw_http import check_error
 from .success import check_headers
 
-OLD_VERSION = "2024-02-01.19.0"
-
 
 def test_images_on_the_wire(raw):
     reply = raw("GET", "/supportedimages")
@@ -137,19 +135,6 @@ def path_of(operation: Operation) -> str:
             "x",
         )
     )
-
-
-LATER = [operation for operation in OPERATIONS if not operation.real]
-
-
-@pytest.mark.parametrize("operation", LATER, ids=lambda operation: operation.name)
-def test_what_is_not_carried_out_yet(raw, operation):
-    body = {} if operation.takes is not None else None
-    reply = raw(operation.method, path_of(operation), body, version=OLD_VERSION)
-    assert reply.status == 501
-    if operation.method != "HEAD":
-        check_error(reply, 501, "NotImplemented")
-        assert operation.name in reply.json["message"]["value"]
 
 
 def test_every_real_operation_is_answered(raw):
