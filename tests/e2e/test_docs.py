@@ -56,8 +56,10 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     job, storage = blocks("docs/run-a-job.md", "python"), blocks("docs/storage.md", "python")
     scaling = blocks("docs/autoscale.md", "python")
+    special = blocks("docs/jobs.md", "python")
     names: dict[str, object] = {}
-    for number, block in enumerate([*job[:-1], *storage, *scaling, job[-1]]):
+    program = [*job[:-1], *special, *storage, *scaling, job[-1]]
+    for number, block in enumerate(program):
         exec(compile(block, f"block {number}", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
     assert "7 0 49" in printed
@@ -65,6 +67,7 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
     nothing_to_do = "$TargetDedicatedNodes=0;$TargetLowPriorityNodes=0;$NodeDeallocationOption="
     assert f"{nothing_to_do}taskcompletion None" in printed
     assert "3 words" in printed
+    assert "JMComplete" in printed
     assert printed[-1] == "1"
 
 

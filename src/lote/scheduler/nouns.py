@@ -79,6 +79,7 @@ class JobView:
         "barred",
         "created_us",
         "key",
+        "looks_ahead",
         "max_parallel",
         "mean_run_s",
         "more",
@@ -100,6 +101,7 @@ class JobView:
         created_us: int,
         max_parallel: int,
         active: bool,
+        looks_ahead: bool,
     ) -> None:
         self.key = key
         self.pool_key = pool_key  # 0: none
@@ -112,6 +114,7 @@ class JobView:
         self.window = Window()
         self.more = False  # the store holds ready tasks beyond the window
         self.mean_run_s: float | None = None
+        self.looks_ahead = looks_ahead  # its tasks may be prefetched, once it is quick
         self.quick = False  # its tasks are over soon enough to be prefetched
         self.barred: set[int] = set()  # nodes where its preparation failed
         self.turn = 0

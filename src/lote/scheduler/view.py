@@ -149,13 +149,18 @@ class View:
         max_parallel: int = -1,
         active: bool = True,
         mean_run_s: float | None = None,
+        looks_ahead: bool = True,
     ) -> JobView:
-        """A job appears, without ready tasks. ``pool_key`` may be 0 or of no known pool."""
-        job = JobView(key, pool_key, priority, created_us, max_parallel, active)
+        """A job appears, without ready tasks. ``pool_key`` may be 0 or of no known pool.
+
+        A job that does not look ahead never counts as quick: it has a task that holds its slots
+        for long, whatever the mean of the others, and nothing may wait behind that.
+        """
+        job = JobView(key, pool_key, priority, created_us, max_parallel, active, looks_ahead)
         self.jobs[key] = job
         if mean_run_s is not None:
             job.mean_run_s = mean_run_s
-            job.quick = mean_run_s <= QUICK_MEAN_MAX_S
+            job.quick = looks_ahead and mean_run_s <= QUICK_MEAN_MAX_S
         self._join(job)
         return job
 
@@ -202,7 +207,7 @@ class View:
         mean = seconds if mean is None else mean + _MEAN_WEIGHT * (seconds - mean)
         job.mean_run_s = mean
         quick = mean <= (QUICK_MEAN_MAX_S if job.quick else QUICK_AGAIN_MEAN_S)
-        self._set_quick(job, quick)
+        self._set_quick(job, quick and job.looks_ahead)
 
     def _set_quick(self, job: JobView, quick: bool) -> None:
         """Rare, so it may look at every node; they may be of a pool the job has left."""

@@ -21,7 +21,7 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
-from lote.store.records import NodeRecord
+from lote.store.records import IS_MANAGER, NodeRecord
 
 SECRET_BYTES = 24
 NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
@@ -124,11 +124,15 @@ def _settle_kind(
     return missing == beyond and not is_leaving and not is_coming
 
 
-def _removal_rank(tx: Tx, node: NodeState) -> tuple[int, int, int]:
-    """Which node goes first when a pool shrinks: the broken, the idle, then the least occupied."""
+def _removal_rank(tx: Tx, node: NodeState) -> tuple[bool, int, int, int]:
+    """Which node goes first when a pool shrinks: the broken, the idle, then the least occupied;
+    one that runs a job manager last."""
     ranks = {"unusable": 0, "starttaskfailed": 0, "preempted": 0, "unknown": 0, "offline": 1}
     ranks |= {"creating": 2, "starting": 2, "waitingforstarttask": 2, "idle": 3}
-    return (ranks.get(node.state, 4), sum(one.slots for one in node.placed.values()), -node.key)
+    runs = node.placed.values()
+    has_manager = any(one.flags & IS_MANAGER for one in runs)
+    slots = sum(one.node_slots for one in runs)
+    return (has_manager, ranks.get(node.state, 4), slots, -node.key)
 
 
 def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from lote.domain.job import JOB
 from lote.domain.task import FailureKind, exit_options
+from lote.server.job_manager import MANAGER_REASON
 from lote.server.memory import FORGET, REQUEUE, RERUN, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
@@ -18,7 +19,7 @@ from lote.store import dependencies
 from lote.store import jobs as job_rows
 from lote.store import tasks as task_rows
 from lote.store.events import add_event
-from lote.store.records import COMPLETED, PREPARING, RUNNING, JobCount, TaskRecord
+from lote.store.records import COMPLETED, IS_MANAGER, PREPARING, RUNNING, JobCount, TaskRecord
 from lote.wire.frames import Clean, Failure
 from lote.wire.task import TaskCreate
 
@@ -35,6 +36,8 @@ def follow_end(
     record = task_rows.get_task_by_key(tx.db, task_key)
     if job is None or record is None:
         return
+    if record.flags & IS_MANAGER and job.ends_with_manager and JOB.allows(job.state, "terminate"):
+        begin_terminate(tx, job, MANAGER_REASON)
     conditions = _spec.decode(record.spec).exit_conditions
     actions = exit_options(conditions, exit_code, _failure_kind(exit_code, failure))
     if job.uses_dependencies and actions.dependency_action == "satisfy":

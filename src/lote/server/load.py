@@ -8,10 +8,12 @@ import msgspec
 
 from lote.domain.node import HALTING
 from lote.server.fleet import NODE_LOST, add_node_state
+from lote.server.job_manager import reseat_manager
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
+from lote.server.placing import held_slots
 from lote.server.scaling import load_scaling
 from lote.server.views import job_directory
 from lote.store import jobs as job_rows
@@ -19,7 +21,7 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
 from lote.store.job_schedules import list_living_schedules
-from lote.store.records import RUNNING, JobCount, JobRecord, PoolRecord
+from lote.store.records import IS_MANAGER, RUNNING, JobCount, JobRecord, PoolRecord
 from lote.wire.formats import parse_duration
 from lote.wire.vm_sizes import cores_of
 
@@ -82,6 +84,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
         if job.pool_key is None and job.pool_id and job.pool_id.lower() == pool.id.lower():
             job.pool_key = pool.key
             memory.view.set_job(job.key, pool_key=pool.key)
+            reseat_manager(tx, job)
     memory.dirty_pools.add(pool.key)
     load_scaling(tx, record)
     return pool
@@ -93,6 +96,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
     spec = _members(record.spec)
     constraints = spec.get("constraints", {})
     pool = memory.pool_of_id(record.pool_id)
+    manager = spec.get("jobManagerTask")
     limit = constraints.get("maxWallClockTime")
     limit_s = parse_duration(limit) if limit else None
     job = JobState(
@@ -114,6 +118,8 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
         schedule_key=record.schedule_key,
+        has_manager=manager is not None,
+        ends_with_manager=manager is not None and manager.get("killJobOnCompletion", True),
     )
     memory.jobs[job.key] = job
     memory.view.add_job(
@@ -123,6 +129,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         priority=record.priority,
         max_parallel=spec.get("maxParallelTasks", -1),
         active=record.state == "active",
+        looks_ahead=manager is None,
     )
     if job.wall_clock_us is not None:
         memory.set_timer(job.wall_clock_us, "job", job.key)
@@ -138,7 +145,8 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         task_rows.unplace_tasks(tx.db, [row.key])
         return
     # Only tasks of one slot are prefetched; those that run come first, so they have their slots.
-    is_beyond = row.slots == 1 and memory.view.nodes[node.key].free < 1
+    is_single = row.slots == 1 and not row.flags & IS_MANAGER
+    is_beyond = is_single and memory.view.nodes[node.key].free < 1
     is_prefetched = is_beyond and row.phase != RUNNING
     placed = Placed(
         row.key,
@@ -151,10 +159,11 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         is_running=row.phase == RUNNING,
         start_us=row.start_us,
         doom=_doom(job, node),
+        held_slots=held_slots(memory, job, row.flags),
     )
     memory.placed[placed.key] = node.placed[placed.key] = placed
     job.placed += 1
-    memory.view.occupy(node.key, job.key, row.key, row.slots, prefetched=is_prefetched)
+    memory.view.occupy(node.key, job.key, row.key, placed.node_slots, prefetched=is_prefetched)
 
 
 def _doom(job: JobState, node: NodeState) -> int:

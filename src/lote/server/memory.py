@@ -51,6 +51,13 @@ class Placed(msgspec.Struct):
     is_running: bool = False
     start_us: int | None = None
     doom: int = KEEP
+    held_slots: int | None = None
+    """Slots of the node that it takes, if not as many as it is counted with."""
+
+    @property
+    def node_slots(self) -> int:
+        """Slots of its node that it takes."""
+        return self.slots if self.held_slots is None else self.held_slots
 
 
 class NodeState(msgspec.Struct):
@@ -106,6 +113,9 @@ class JobState(msgspec.Struct):
     """Runs of it in nodes' hands, those being killed included."""
     schedule_key: int | None = None
     """The schedule that made it."""
+    has_manager: bool = False
+    ends_with_manager: bool = False
+    """The end of its manager terminates it."""
 
 
 class PoolState(msgspec.Struct):

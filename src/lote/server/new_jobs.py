@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from lote.domain.job import JOB
+from lote.server import new_tasks
+from lote.server.job_manager import add_manager
 from lote.server.load import load_job
 from lote.server.owner import Tx
 from lote.store import jobs as rows
@@ -14,14 +16,16 @@ from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobSpecification
 
 # What this release does not carry out; better refused than recorded and forgotten.
-_NOT_YET = ("job_manager_task", "job_preparation_task", "job_release_task")
+_NOT_YET = ("job_preparation_task", "job_release_task")
 
 
 def check_carried_out(body: JobCreate | JobSpecification) -> None:
-    """Refuses: NotImplemented for what this release does not carry out."""
+    """Refuses: NotImplemented and others for what this release does not carry out."""
     for name in _NOT_YET:
         if getattr(body, name) is not None:
             raise Refused("NotImplemented", f"This release does not carry out {name} yet.")
+    if body.job_manager_task is not None:
+        new_tasks.check_carried_out(body.job_manager_task)
     if body.pool_info.auto_pool_specification is not None:
         raise Refused("NotImplemented", "This release does not make auto pools yet.")
 
@@ -47,6 +51,8 @@ def make_job(tx: Tx, body: JobCreate, schedule_key: int | None = None) -> JobRec
         schedule_key=schedule_key,
     )
     record.key = rows.add_job(tx.db, record)
-    load_job(tx, record)
+    job = load_job(tx, record)
+    if body.job_manager_task is not None:
+        add_manager(tx, job, body.job_manager_task)
     tx.memory.touched_jobs.add(record.key)
     return record

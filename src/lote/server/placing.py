@@ -14,7 +14,13 @@ from lote.scheduler.ready import ReadyTask
 from lote.server.memory import JobState, Memory, NodeState, Placed
 from lote.server.owner import Tx
 from lote.store import tasks as task_rows
-from lote.store.records import HAS_AFFINITY, IS_MULTI_INSTANCE
+from lote.store.records import (
+    HAS_AFFINITY,
+    IS_DEDICATED_ONLY,
+    IS_EXCLUSIVE,
+    IS_MANAGER,
+    IS_MULTI_INSTANCE,
+)
 from lote.wire.frames import JobFacts, Revoke, Run, Runs
 
 PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
@@ -63,19 +69,33 @@ def refill(tx: Tx, job_key: int) -> bool:
     for row in rows:
         memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)
     memory.view.push_ready(
-        job_key, [ready_task(memory, row) for row in rows], more=len(rows) == limit
+        job_key,
+        [ready_task(memory, memory.jobs[job_key], row) for row in rows],
+        more=len(rows) == limit,
     )
     return bool(rows)
 
 
-def ready_task(memory: Memory, row: task_rows.ReadyRow) -> ReadyTask:
+def ready_task(memory: Memory, job: JobState, row: task_rows.ReadyRow) -> ReadyTask:
     """A row as the scheduler sees it."""
+    if row.flags & IS_MANAGER:
+        # Never sent ahead: nobody knows how long it would wait there.
+        slots = held_slots(memory, job, row.flags) or row.slots
+        return ReadyTask(row.key, slots, 0, bool(row.flags & IS_DEDICATED_ONLY), single=False)
     return ReadyTask(
         key=row.key,
         slots=row.slots,
         affinity=affinity_key(memory, row.spec) if row.flags & HAS_AFFINITY else 0,
         single=not row.flags & IS_MULTI_INSTANCE,
     )
+
+
+def held_slots(memory: Memory, job: JobState | None, flags: int) -> int | None:
+    """All slots of a node, for a task that wants it for itself; None for any other."""
+    if not flags & IS_EXCLUSIVE or job is None:
+        return None
+    pool = memory.pools.get(job.pool_key or 0)
+    return pool.slots if pool is not None else None
 
 
 class _Affinity(msgspec.Struct, rename="camel"):
@@ -103,7 +123,7 @@ def push_ready_rows(tx: Tx, job_key: int, keys: Sequence[int]) -> None:
     nearest = sorted(key for key in keys if not job.more or key < last)[:size_max]
     for row in task_rows.get_ready_rows(tx.db, nearest).values():
         memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)
-        memory.view.push_front(job_key, ready_task(memory, row))
+        memory.view.push_front(job_key, ready_task(memory, memory.jobs[job_key], row))
     # The window holds the oldest ready tasks without a gap, for ``refill`` reads on behind it.
     beyond = list(job.head)[size_max:] if job.ready_count > size_max else []
     for task in beyond:
@@ -137,18 +157,32 @@ def _apply(tx: Tx, plan: Plan) -> None:
         node = memory.nodes[one.node_key]
         job = memory.jobs[one.job_key]
         record = Placed(one.task_key, one.job_key, node.key, run, one.slots, row[2], one.prefetched)
+        spec = row[3]
+        if row[2] & IS_EXCLUSIVE:
+            spec = _fit_exclusive(record, spec)
         memory.placed[record.key] = node.placed[record.key] = record
         job.placed += 1
         if job.key not in node.told_jobs:
             tell_job(tx, node, job)
         batch = batches.setdefault(node.key, [])
-        batch.append(Run(one.task_key, run, one.job_key, row[1], row[3]))
+        batch.append(Run(one.task_key, run, one.job_key, row[1], spec))
         memory.dirty_nodes.add(node.key)
     for node_key, runs in batches.items():
         for part in _by_size(runs):
             tx.send(node_key, Runs(part))
     for node_key, keys in _by_node(plan).items():
         tx.send(node_key, Revoke([(key, memory.placed[key].run) for key in keys]))
+
+
+def _fit_exclusive(record: Placed, spec: bytes) -> bytes:
+    """It takes the whole node and is counted as it was given; its agent is told to give it all."""
+    members = _members(spec)
+    record.held_slots = record.slots
+    record.slots = members.get("requiredSlots", 1)
+    return msgspec.json.encode(members | {"requiredSlots": record.held_slots})
+
+
+_members = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def tell_job(tx: Tx, node: NodeState, job: JobState) -> None:

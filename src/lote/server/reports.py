@@ -6,7 +6,7 @@ from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, Link, NodeState, Pl
 from lote.server.node_calls import take_node_entry
 from lote.server.owner import Tx
 from lote.server.runs import begin, count_end, failure_text, let_go, requeue, take_back
-from lote.store.records import HAS_EXIT_CONDITIONS, RUNNING
+from lote.store.records import HAS_EXIT_CONDITIONS, IS_MANAGER, RUNNING
 from lote.wire.frames import Ack, Confirm, Ended, Report, Returned, Started
 
 
@@ -95,6 +95,7 @@ def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
             job.uses_dependencies
             or (failure is not None and job.acts_on_failure)
             or (placed.flags & HAS_EXIT_CONDITIONS and job.acts_on_failure)
+            or placed.flags & IS_MANAGER
         ):
             tx.memory.finished.append((placed.key, job.key, entry.exit_code, failure))
 

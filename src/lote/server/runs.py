@@ -14,7 +14,7 @@ from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
 from lote.store import tasks as task_rows
-from lote.store.records import PLACED, RUNNING
+from lote.store.records import IS_MANAGER, PLACED, RUNNING
 from lote.wire.frames import Failure, Kill, Revoke
 
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
@@ -47,7 +47,7 @@ def let_go(tx: Tx, node: NodeState, placed: Placed) -> None:
     memory = tx.memory
     del memory.placed[placed.key]
     node.placed.pop(placed.key, None)
-    memory.view.release(placed.node_key, placed.job_key, placed.key, placed.slots)
+    memory.view.release(placed.node_key, placed.job_key, placed.key, placed.node_slots)
     memory.dirty_nodes.add(node.key)
     memory.dirty_pools.add(node.pool_key)
     job = memory.jobs.get(placed.job_key)
@@ -160,7 +160,9 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
     job = memory.jobs.get(placed.job_key)
     if job is not None:
         count_end(tx, job, placed, is_success=False)
-    if job is not None and (job.uses_dependencies or job.acts_on_failure):
+    if job is not None and (
+        job.uses_dependencies or job.acts_on_failure or placed.flags & IS_MANAGER
+    ):
         memory.finished.append((placed.key, placed.job_key, None, failure))
 
 

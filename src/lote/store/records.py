@@ -18,6 +18,9 @@ IS_MULTI_INSTANCE = 2
 HAS_AFFINITY = 4
 HAS_SECRET = 8
 SATISFIES = 16
+IS_MANAGER = 32
+IS_EXCLUSIVE = 64  # of managers: runs on an otherwise empty node
+IS_DEDICATED_ONLY = 128  # of managers: not on low-priority nodes
 
 
 class PoolRecord(msgspec.Struct, gc=False):

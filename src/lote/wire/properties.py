@@ -161,7 +161,7 @@ _PACKAGES = (LATER, "applicationPackageReferences")
 _JOB_OTHERS = (
     (RECORDED, "allowTaskPreemption"),
     (REFUSED, "networkConfiguration"),
-    (LATER, "jobManagerTask jobPreparationTask jobReleaseTask"),
+    (LATER, "jobPreparationTask jobReleaseTask"),
 )
 
 # fmt: off
@@ -243,7 +243,10 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(JobReplace, DONE, _JOB_OTHERS[:1]),
         Row(JobConstraints),
         Row(JobNetworkConfiguration, REFUSED),
-        Row(JobManagerTask, LATER),
+        Row(JobManagerTask, DONE, (
+            (LATER, "containerSettings applicationPackageReferences"),
+            (RECORDED, "authenticationTokenSettings"),
+        )),
         Row(JobPreparationTask, LATER),
         Row(JobReleaseTask, LATER),
         Row(JobDisable),

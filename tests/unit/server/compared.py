@@ -31,6 +31,8 @@ _JOB = (
     "environment",
     "disable_option",
     "wall_clock_us",
+    "has_manager",
+    "ends_with_manager",
 )
 _NODE = (
     "id",
@@ -45,7 +47,17 @@ _NODE = (
     "start_task",
     "is_lost",
 )
-_PLACED = ("job_key", "node_key", "run", "slots", "flags", "is_running", "start_us", "doom")
+_PLACED = (
+    "job_key",
+    "node_key",
+    "run",
+    "slots",
+    "node_slots",
+    "flags",
+    "is_running",
+    "start_us",
+    "doom",
+)
 
 
 def differences(owner: Owner, settings: Settings, world: World, path: Path) -> list[str]:
@@ -79,6 +91,7 @@ def _facts(memory: Memory) -> dict[str, Any]:
             "active": view.active,
             "priority": view.priority,
             "max_parallel": view.max_parallel,
+            "looks_ahead": view.looks_ahead,
             "view_pool": view.pool_key,
             "counts": None if job.state == "deleting" else job.counts,
         }
@@ -127,7 +140,7 @@ def _misfits(memory: Memory, db: Connection) -> list[str]:
     for node in memory.nodes.values():
         seen = memory.view.nodes[node.key]
         begun = [run for run in node.placed.values() if not run.is_prefetched]
-        if seen.free != seen.slots - sum(run.slots for run in begun):
+        if seen.free != seen.slots - sum(run.node_slots for run in begun):
             found.append(f"node {node.id}: {seen.free} of {seen.slots} free, holds {begun}")
         if set(seen.backlog) != node.placed.keys() - {run.key for run in begun}:
             found.append(f"node {node.id}: backlog {seen.backlog}, holds {node.placed}")

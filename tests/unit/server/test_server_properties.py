@@ -8,7 +8,7 @@ import pytest
 from bench import a_job, a_pool, a_task
 
 from lote.wire.errors import Refused
-from lote.wire.job import JobCreate
+from lote.wire.job import JobCreate, JobManagerTask
 from lote.wire.pool import PoolCreate
 from lote.wire.properties import DONE, GROUPS, LATER, RECORDED, REFUSED, fates
 from lote.wire.task import TaskCreate
@@ -24,6 +24,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "jobReleaseTask": {
         name: part("special_tasks")[name] for name in ("jobReleaseTask", "jobPreparationTask")
     },
+    "jobManagerTask": {"jobManagerTask": {"id": "m", "commandLine": "true"}},
     "cloudServiceConfiguration": {
         "cloudServiceConfiguration": {"osFamily": "6"},
         "virtualMachineConfiguration": None,
@@ -84,6 +85,13 @@ def test_machines(bench, name, fate):
 @pytest.mark.parametrize(("name", "fate"), FATES[JobCreate].items())
 def test_jobs(bench, name, fate):
     check(fate, became(bench, "create_job", a_job() | sent(JOB, name) | {"id": "j"}))
+
+
+@pytest.mark.parametrize(("name", "fate"), FATES[JobManagerTask].items())
+def test_job_managers(bench, name, fate):
+    whole = JOB["jobManagerTask"]
+    manager = {"id": "m", "commandLine": "true"} | sent(whole, name)
+    check(fate, became(bench, "create_job", a_job(jobManagerTask=manager)))
 
 
 def test_auto_pools(bench):

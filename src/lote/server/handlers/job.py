@@ -9,6 +9,7 @@ import msgspec
 from lote.domain.job import JOB, allows_write, job_refusal
 from lote.server import job_ends
 from lote.server.conditions import check_write
+from lote.server.job_manager import reseat_manager
 from lote.server.load import load_job
 from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
@@ -227,6 +228,7 @@ def _save_spec(tx: Tx, record: JobRecord, spec: JobCreate, before: tuple[Any, An
         job.pool_id = pool_id
         job.pool_key = pool.key if pool else None
         memory.view.set_job(job.key, pool_key=job.pool_key or 0)
+        reseat_manager(tx, job)
     memory.view.set_job(
         job.key,
         priority=spec.priority or 0,

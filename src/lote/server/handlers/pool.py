@@ -8,6 +8,7 @@ from lote.domain.pool import ALLOCATION, NEEDS_STEADY, POOL, pool_refusal
 from lote.server.conditions import check_write
 from lote.server.fleet import begin_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
+from lote.server.job_manager import reseat_manager
 from lote.server.load import load_pool
 from lote.server.memory import PoolState
 from lote.server.owner import Tx
@@ -301,6 +302,8 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
         creation_order=bool(policy and policy.job_default_order == "creationtime"),
         slots_per_node=pool.slots,
     )
+    for job in tx.memory.jobs_of_pool(pool.key):
+        reseat_manager(tx, job)
     return touched_pool(tx, record)
 
 

@@ -12,6 +12,7 @@ from lote.server import job_ends
 from lote.server.conditions import check_write
 from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
+from lote.server.new_tasks import check_carried_out, next_task_key
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, chosen, page_of
 from lote.server.placing import affinity_key, push_ready_rows
@@ -27,6 +28,7 @@ from lote.store.records import (
     COMPLETED,
     HAS_AFFINITY,
     HAS_EXIT_CONDITIONS,
+    IS_MANAGER,
     IS_MULTI_INSTANCE,
     READY,
     STATE_OF_PHASE,
@@ -105,11 +107,11 @@ def add_entries(
             check_task_in_job(
                 task, uses_dependencies=uses_dependencies, acts_on_failure=acts_on_failure
             )
-            _check_carried_out(task)
+            check_carried_out(task)
         except Refused as refused:
             results.append(refused)
             continue
-        key = _next_key(tx)
+        key = next_task_key(tx)
         slots = task.required_slots or 1
         results.append(key)
         fresh.append(
@@ -170,15 +172,6 @@ def _push(tx: Tx, job: JobState, fresh: list[rows.NewTask]) -> None:
         memory.dirty_pools.add(job.pool_key)
 
 
-def _next_key(tx: Tx) -> int:
-    memory = tx.memory
-    if memory.next_task_key >= memory.task_keys_end:
-        memory.next_task_key = rows.reserve_task_keys(tx.db)
-        memory.task_keys_end = memory.next_task_key + rows.KEY_BLOCK
-    memory.next_task_key += 1
-    return memory.next_task_key - 1
-
-
 def _flags(task: TaskCreate) -> int:
     flags = 0
     if task.exit_conditions is not None:
@@ -188,19 +181,6 @@ def _flags(task: TaskCreate) -> int:
     if task.affinity_info is not None:
         flags |= HAS_AFFINITY
     return flags
-
-
-def _check_carried_out(task: TaskCreate) -> None:
-    """Refuse what this release would not do, rather than do without it in silence."""
-    if task.multi_instance_settings is not None:
-        raise Refused("NotImplemented", "This release does not run multi-instance tasks yet.")
-    if task.container_settings is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
-    if task.application_package_references:
-        raise Refused(
-            "InvalidApplicationPackageReferences",
-            "The account has no application of this id and version.",
-        )
 
 
 def list_tasks(db: Connection, request: Request) -> Answer:
@@ -298,7 +278,7 @@ def terminate_task(tx: Tx, request: Request) -> Answer:
             memory.view.drop_ready(job.key, record.key)
             memory.specs.take(record.key)
             move_count(tx, job, "active", record.slots, is_success=False)
-            if job.uses_dependencies or job.acts_on_failure:
+            if job.uses_dependencies or job.acts_on_failure or record.flags & IS_MANAGER:
                 memory.finished.append((record.key, job.key, None, USER_ENDED))
         else:
             job_ends.recount_completed(tx, job_record.key, record, is_ended=True)

@@ -1,0 +1,35 @@
+"""Making tasks: what clients' tasks and those of the service's own making have alike."""
+
+from __future__ import annotations
+
+from lote.server.owner import Tx
+from lote.store import tasks as rows
+from lote.wire.errors import Refused
+from lote.wire.job import JobManagerTask
+from lote.wire.task import TaskCreate
+
+
+def next_task_key(tx: Tx) -> int:
+    """A row key that no task had or will have."""
+    memory = tx.memory
+    if memory.next_task_key >= memory.task_keys_end:
+        memory.next_task_key = rows.reserve_task_keys(tx.db)
+        memory.task_keys_end = memory.next_task_key + rows.KEY_BLOCK
+    memory.next_task_key += 1
+    return memory.next_task_key - 1
+
+
+def check_carried_out(task: TaskCreate | JobManagerTask) -> None:
+    """Refuse what this release would not do, rather than do without it in silence.
+
+    Refuses: NotImplemented, InvalidApplicationPackageReferences.
+    """
+    if isinstance(task, TaskCreate) and task.multi_instance_settings is not None:
+        raise Refused("NotImplemented", "This release does not run multi-instance tasks yet.")
+    if task.container_settings is not None:
+        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+    if task.application_package_references:
+        raise Refused(
+            "InvalidApplicationPackageReferences",
+            "The account has no application of this id and version.",
+        )
