@@ -6,8 +6,9 @@ import pytest
 from bench import a_pool, depends_on
 
 from lote.engines.script import NodeFate, Script
+from lote.server.channel import Callers
+from lote.server.handlers.pool import create_pool
 from lote.server.handlers.pool_scaling import enable_pool_auto_scale
-from lote.server.sampling import note_use
 from lote.server.scaling import INTERVAL_DEFAULT_S
 from lote.store.events import list_events
 from lote.store.scaling import EVALUATIONS_MAX, list_evaluations, list_samples
@@ -431,12 +432,13 @@ def test_what_formulas_read_of_nodes(bench):
 def test_what_agents_tell_is_averaged_or_summed_while_it_is_fresh(bench):
     add_scaling_pool(bench, "$TargetDedicatedNodes = 2;")
     memory = bench.owner.memory
+    callers = Callers(bench.owner, lambda: ("lote", ""), lambda: None)
     names = ("CPUPercent", "MemoryBytes", "DiskBytes", "NetworkInBytes", "SampleNodeCount")
     names = [f"${name}" for name in names]
     assert read(bench, "$CPUPercent", "$CPUPercent.Count()") == [0, 0]
     for node, percent in zip(list(memory.nodes.values()), (20.0, 60.0), strict=True):
         use = Samples(30.0, percent, 500_000_000, 3_000_000_000, 0, 1, 2, 3, 4, 5, 6)
-        bench.owner.tell(note_use, node.key, node.link, use)
+        callers.take(node.key, node.link, [use])
     bench.settle()
     assert read(bench, *names) == [40, 500, 3, 10, 2]
     reads = read(bench, "$DiskReadBytes", "$DiskWriteBytes", "$DiskReadOps", "$DiskWriteOps")
@@ -524,6 +526,17 @@ def test_a_restart_keeps_samples_and_timetable(bench):
     (newest, *rest) = [one.at_us for one in kept(bench)]
     assert (rest, newest - rest[0]) == (times, 300_000_000)
     assert kept(bench)[0].variables["x"] == "21"  # 19 from before the restart
+
+
+def test_a_first_evaluation_that_a_kill_prevented_is_made_up_for(bench):
+    request = bench.request("create_pool", scaling_pool("$TargetDedicatedNodes = 1;"))
+    bench.owner.call(create_pool, request)
+    assert "autoScaleRun" not in bench.pool()
+    bench.restart()
+    bench.advance(31)
+    assert targets(bench) == (1, 0)
+    assert bench.node_states() == ["idle"]
+    bench.check()
 
 
 def test_what_fell_due_while_the_server_was_away_is_made_up_for_once(bench):
