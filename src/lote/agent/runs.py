@@ -24,7 +24,12 @@ from lote.agent.links import Links
 from lote.agent.log import Log
 from lote.agent.orders import Ended, Order, Started, Trouble
 from lote.agent.outbox import Outbox
-from lote.agent.task_spec import decode_task, retention_s, wall_clock_limit_s
+from lote.agent.task_spec import (
+    EnvironmentSetting,
+    decode_task,
+    retention_s,
+    wall_clock_limit_s,
+)
 from lote.agent.transfers import Transfers
 from lote.agent.users import UnknownUser, Users
 from lote.agent.work import Work
@@ -66,6 +71,7 @@ class Runs:
         self._works: dict[Name, Work] = {}
         self._waiting: deque[Work] = deque()
         self._service: dict[str, str] = {}
+        self._secure: tuple[str, str] | None = None
         self._slots = 0
         self._slots_used = 0
         self._not_simple = 0  # begun and not ended
@@ -73,13 +79,14 @@ class Runs:
 
     # -- what the server says ---------------------------------------------------------------
 
-    def set_up(self, slots: int, service: dict[str, str]) -> None:
-        """The node's slots and the variables of its tasks."""
-        if service != self._service:
-            self._service = service
+    def set_up(
+        self, slots: int, service: dict[str, str], secure: tuple[str, str] | None = None
+    ) -> None:
+        """The node's slots, the variables of its tasks, and where those with a token call."""
+        if (service, secure) != (self._service, self._secure):
+            self._service, self._secure = service, secure
             for job in self._jobs.values():
-                if self._links.knows_base(job.job_key):
-                    self._send_base(job)
+                self._renew_bases(job)
         if slots != self._slots:
             self._slots = slots
             self._links.share_slots(slots)
@@ -88,8 +95,12 @@ class Runs:
     def set_job(self, job: JobFacts) -> None:
         """What the tasks of a job share."""
         self._jobs[job.job_key] = job
-        if self._links.knows_base(job.job_key):
-            self._send_base(job)
+        self._renew_bases(job)
+
+    def _renew_bases(self, job: JobFacts) -> None:
+        for base_id in (job.job_key, -job.job_key):
+            if self._links.knows_base(base_id):
+                self._send_base(job, base_id)
 
     def accept(self, runs: Iterable[Run]) -> None:
         """Take runs in, in this order. A run that is in hand already is not taken twice."""
@@ -245,9 +256,9 @@ class Runs:
 
     def _begin(self, work: Work) -> bool:
         """Start work on a run; False when the spawners' queue is full for now."""
-        if not self._links.knows_base(work.job.job_key):
-            self._links.forget_bases({one.job.job_key for one in self._works.values()})
-            self._send_base(work.job)
+        if not self._links.knows_base(work.base_id):
+            self._links.forget_bases({one.base_id for one in self._works.values()})
+            self._send_base(work.job, work.base_id)
         identity = work.spec.user_identity
         try:
             work.user = self._users.assign(identity)
@@ -272,8 +283,13 @@ class Runs:
         if not work.is_simple:
             self._not_simple += 1
 
-    def _send_base(self, job: JobFacts) -> None:
-        self._links.set_base(job.job_key, make_base(job.environment, self._service, job.job_id))
+    def _send_base(self, job: JobFacts, base_id: int) -> None:
+        service = self._service
+        if base_id < 0:
+            from lote.agent.access import access_variables
+
+            service = service | access_variables(self._layout, self._secure)
+        self._links.set_base(base_id, make_base(job.environment, service, job.job_id))
 
     def _order(self, work: Work) -> Order:
         own = work.spec.environment_settings
@@ -281,10 +297,10 @@ class Runs:
             work.key,
             work.run,
             work.attempt,
-            work.job.job_key,
+            work.base_id,
             os.fsencode(work.directory),
             work.spec.command_line,
-            [(one.name, one.value or "") for one in own] if own else [],
+            _own_variables(own, work.token),
             work.user,
         )
 
@@ -479,3 +495,8 @@ def launch_failure(trouble: Trouble) -> Failure:
     code, text, subject = trouble
     name = "FilePath" if code in ("DiskFull", "ResourceDirectoryCreateFailed") else "Command"
     return failure(code, ("Message", text), (name, subject))
+
+
+def _own_variables(settings: list[EnvironmentSetting] | None, token: str) -> list[tuple[str, str]]:
+    own = [(one.name, one.value or "") for one in settings] if settings else []
+    return [*own, ("AZ_BATCH_AUTHENTICATION_TOKEN", token)] if token else own

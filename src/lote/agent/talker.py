@@ -346,7 +346,7 @@ class Talker:
         )
         self._transfers.auto_storage = setup.auto_storage
         self._transfers.service = self._service
-        self._runs.set_up(setup.slots, self._service)
+        self._runs.set_up(setup.slots, self._service, setup.secure)
         self._start_task.set_up(setup, self._service)
 
     def _acknowledge(self, seq: int, refused: set[tuple[int, int]]) -> None:

@@ -34,8 +34,8 @@ class Work:
     __slots__ = (
         "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
         "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit", "phase",
-        "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "upload_us",
-        "user", "user_us",
+        "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "token",
+        "upload_us", "user", "user_us",
     )  # fmt: skip
 
     def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
@@ -45,6 +45,7 @@ class Work:
         self.spec = spec
         self.directory = directory
         self.retries = run.retries
+        self.token = run.token
         self.slots = spec.required_slots or 1
         # Nothing but a process in one slot: it may wait with the spawners.
         self.is_simple = (
@@ -73,6 +74,11 @@ class Work:
     def name(self) -> tuple[int, int]:
         """What frames call it."""
         return (self.key, self.run)
+
+    @property
+    def base_id(self) -> int:
+        """The environment beneath it: of its job, or of those of the job's tasks with a token."""
+        return -self.job.job_key if self.token else self.job.job_key
 
     def halt(self) -> None:
         """Tell the transfer under way to end."""

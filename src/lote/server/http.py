@@ -32,6 +32,7 @@ from lote.server.asgi import (
     read_body,
     send_answer,
 )
+from lote.server.bearer import Bearer, check_grant
 from lote.server.channel import Callers, serve_channel
 from lote.server.conditions import check_read, parse_conditions
 from lote.server.folder import AccountFile
@@ -118,7 +119,9 @@ class Service:
         callers: Callers,
         open_reader: Callable[[], Connection],
         world: World,
+        bearer: Bearer,
     ) -> None:
+        self._bearer = bearer
         self._settings = settings
         self._account = account
         self._owner = owner
@@ -187,7 +190,12 @@ class Service:
         """Authenticate, match and decode a request."""
         raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
         raw_query = scope["query_string"].decode("latin-1")
-        name, is_prefixed = self._authenticate(scope["method"], raw_path, raw_query, headers)
+        grant = None
+        if headers.get("authorization", "")[:7].lower() == "bearer ":
+            grant = await self._bearer.check(headers["authorization"][7:].strip(), scope["scheme"])
+            name, is_prefixed = self._account.name, self._is_prefixed(raw_path)
+        else:
+            name, is_prefixed = self._authenticate(scope["method"], raw_path, raw_query, headers)
         path = raw_path
         if is_prefixed:
             prefix = "/" + raw_path.split("/", 2)[1]
@@ -196,6 +204,8 @@ class Service:
         query = parse_query(raw_query)
         api_version = check_api_version(query.get("api-version"))
         operation, params = match(scope["method"], path)
+        if grant is not None:
+            check_grant(self._quick_reader, grant, params)
         check_query(query, operation)
         if not operation.real:
             raise Refused(
@@ -240,22 +250,17 @@ class Service:
         self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
     ) -> tuple[str, bool]:
         """(account, whether the path begins with its name). Refuses: AuthenticationFailed …"""
-        value = headers.get("authorization")
-        if value is not None and value[:7].lower() == "bearer ":
-            raise Refused(
-                "AuthenticationFailed",
-                status=401,
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-                values=[("AuthenticationErrorDetail", "Bearer tokens are not accepted here.")],
-            )
-        name, signature = shared_key.parse_authorization(value)
+        name, signature = shared_key.parse_authorization(headers.get("authorization"))
         own = self._account.name.lower()
         if name.lower() != own and name.lower() not in ALIASES:
             detail = "The account of the request is not known here."
             raise Refused("AuthenticationFailed", values=[("AuthenticationErrorDetail", detail)])
         shared_key.check_date(headers, self._world.now_us(), self._settings.clock_skew_s)
         shared_key.verify(method, raw_path, raw_query, headers, name, signature, self._account.keys)
-        return self._account.name, raw_path.lower().startswith((f"/{own}/",))
+        return self._account.name, self._is_prefixed(raw_path)
+
+    def _is_prefixed(self, raw_path: str) -> bool:
+        return raw_path.lower().startswith(f"/{self._account.name.lower()}/")
 
     # -- calling ----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from lote.server.new_tasks import next_task_key
 from lote.server.owner import Tx
 from lote.server.placing import ready_task
 from lote.store import tasks as rows
-from lote.store.records import IS_DEDICATED_ONLY, IS_EXCLUSIVE, IS_MANAGER, READY
+from lote.store.records import HAS_TOKEN, IS_DEDICATED_ONLY, IS_EXCLUSIVE, IS_MANAGER, READY
 from lote.wire.job import JobManagerTask
 from lote.wire.task import TaskConstraints, TaskCreate
 from lote.wire.task_groups import kept_task
@@ -57,6 +57,9 @@ def _as_task(manager: JobManagerTask, retries_max: int) -> TaskCreate:
 
 def _flags(manager: JobManagerTask) -> int:
     flags = IS_MANAGER
+    settings = manager.authentication_token_settings
+    if settings is not None and settings.access:
+        flags |= HAS_TOKEN
     if manager.run_exclusive is not False:
         flags |= IS_EXCLUSIVE
     if manager.allow_low_priority_node is False:

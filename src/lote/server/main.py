@@ -18,6 +18,7 @@ from lote.engines.agent_process import AGENT_ENVIRONMENT
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
 from lote.listener import BACKLOG, Bounds, QuietServer, bounded, fit_file_limit, listen
+from lote.server.bearer import Bearer
 from lote.server.certificate import Certificates, make_certificates
 from lote.server.channel import Callers
 from lote.server.desk import EngineDesk
@@ -36,7 +37,9 @@ from lote.storage.launch import StorageFailed, StorageProcess, await_folder
 from lote.store.database import open_reader
 from lote.store.events import add_event
 from lote.tokens.issuer import DevelopmentIssuer, open_issuer
+from lote.tokens.task_tokens import open_task_tokens
 from lote.tokens.trust import parse_issuers
+from lote.tokens.verify import TokenVerifier
 from lote.wire.frames import AutoStorage
 from lote.world import World
 
@@ -140,7 +143,9 @@ async def _serve(
     storage = await start_storage(
         settings, folder, account, listeners, certificates, issuer, remembered
     )
-    composed = Composed(settings, folder, world, account, listeners, storage.linked)
+    composed = Composed(
+        settings, folder, world, account, listeners, storage.linked, certificates, issuer
+    )
     servers = [composed.server(None), composed.server(certificates, issuer)]
     try:
         folder.remember(
@@ -282,6 +287,8 @@ class Composed:
         account: AccountFile,
         listeners: Listeners,
         linked: StorageAccount,
+        certificates: Certificates,
+        issuer: DevelopmentIssuer,
         *,
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
@@ -303,6 +310,13 @@ class Composed:
         self.formulas = FormulaDesk(self.owner, world)
         self.owner.memory.evaluator = self.formulas
         self.callers = Callers(self.owner, lambda: (account.name, self.url), self._auto_storage)
+        secure_url = f"https://{_url_host(listeners.plain_host)}:{listeners.tls_port}"
+        task_tokens = open_task_tokens(folder.path / "tokens", world, write_private)
+        self.owner.memory.task_tokens = task_tokens
+        self.owner.memory.secure = (f"{secure_url}/", certificates.authority.read_text())
+        verifier = TokenVerifier([issuer.trusted, *parse_issuers(settings.token_issuers)], world)
+        challenge = f"{issuer.authority}/{issuer.application.tenant}"
+        bearer = Bearer(verifier, task_tokens, [secure_url], challenge)
         streams = Streams(self.owner, world)
         self.service = Service(
             settings,
@@ -312,6 +326,7 @@ class Composed:
             self.callers,
             lambda: open_reader(folder.database),
             world,
+            bearer,
         )
 
     def _local_engine(self) -> LocalEngine:

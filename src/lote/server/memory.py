@@ -20,6 +20,7 @@ from lote.scheduler.view import View
 from lote.server.kept import KeptFiles
 from lote.store.records import JobCount
 from lote.store.scaling import Readings
+from lote.tokens.task_tokens import TaskTokens
 from lote.wire.frames import Failure, Samples, ServerFrame
 
 # What is to become of a run that is being killed, once its agent says that it is over.
@@ -196,6 +197,9 @@ class Memory:
         self.evaluator: Evaluator | None = None
         self.default_engine = "local"
         self.kept: KeptFiles | None = None
+        self.task_tokens: TaskTokens | None = None
+        self.secure: tuple[str, str] | None = None
+        """The account's https URL and its authority, for tasks that have a token."""
         self.links: dict[int, Link] = {}
         self.clear()
 

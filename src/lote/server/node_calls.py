@@ -77,6 +77,7 @@ def connect_node(
         start_task_due=pool.start_task is not None and node.start_task is None,
         auto_storage=auto,
         confirmed=confirmed,
+        secure=memory.secure,
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)

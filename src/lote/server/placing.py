@@ -16,11 +16,13 @@ from lote.server.owner import Tx
 from lote.store import tasks as task_rows
 from lote.store.records import (
     HAS_AFFINITY,
+    HAS_TOKEN,
     IS_DEDICATED_ONLY,
     IS_EXCLUSIVE,
     IS_MANAGER,
     IS_MULTI_INSTANCE,
 )
+from lote.tokens.task_tokens import TaskGrant
 from lote.wire.frames import JobFacts, Revoke, Run, Runs
 
 PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
@@ -165,13 +167,19 @@ def _apply(tx: Tx, plan: Plan) -> None:
         if job.key not in node.told_jobs:
             tell_job(tx, node, job)
         batch = batches.setdefault(node.key, [])
-        batch.append(Run(one.task_key, run, one.job_key, row[1], spec))
+        token = _token(tx, one.job_key, one.task_key, run) if row[2] & HAS_TOKEN else ""
+        batch.append(Run(one.task_key, run, one.job_key, row[1], spec, token))
         memory.dirty_nodes.add(node.key)
     for node_key, runs in batches.items():
         for part in _by_size(runs):
             tx.send(node_key, Runs(part))
     for node_key, keys in _by_node(plan).items():
         tx.send(node_key, Revoke([(key, memory.placed[key].run) for key in keys]))
+
+
+def _token(tx: Tx, job_key: int, task_key: int, run: int) -> str:
+    tokens = tx.memory.task_tokens
+    return "" if tokens is None else tokens.issue(TaskGrant(job_key, task_key, run))
 
 
 def _fit_exclusive(record: Placed, spec: bytes) -> bytes:

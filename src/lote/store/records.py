@@ -21,6 +21,7 @@ SATISFIES = 16
 IS_MANAGER = 32
 IS_EXCLUSIVE = 64  # of managers: runs on an otherwise empty node
 IS_DEDICATED_ONLY = 128  # of managers: not on low-priority nodes
+HAS_TOKEN = 256
 
 
 class PoolRecord(msgspec.Struct, gc=False):

@@ -174,7 +174,8 @@ class Setup(_Frame, tag="setup", frozen=True):
     ``start_task`` is the pool's start task as JSON bytes, or None; it is to be run when
     ``start_task_due`` is true (not on a reconnection of an agent that ran it).
     ``confirmed`` lists the held runs that are still wanted; all others are to be killed
-    without a report. It counts in the first Setup after a Hello only.
+    without a report. It counts in the first Setup after a Hello only. ``secure``: the account's
+    https URL and the PEM text of the authority behind it, for tasks that have a token.
     """
 
     account_name: str
@@ -186,6 +187,7 @@ class Setup(_Frame, tag="setup", frozen=True):
     start_task_due: bool
     auto_storage: AutoStorage | None
     confirmed: list[tuple[int, int]]
+    secure: tuple[str, str] | None = None
 
 
 class JobFacts(_Frame, tag="job", frozen=True):
@@ -199,13 +201,15 @@ class JobFacts(_Frame, tag="job", frozen=True):
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One run of a task. ``spec`` is the task as JSON bytes, as the client sent it."""
+    """One run of a task. ``spec`` is the task as JSON bytes, as the client sent it; ``token`` lets
+    it call the service about its job, if it is to be able to."""
 
     key: int
     run: int
     job_key: int
     retries: int
     spec: bytes
+    token: str = ""
 
 
 class Runs(_Frame, tag="run", frozen=True):

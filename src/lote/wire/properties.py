@@ -265,7 +265,6 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Tasks": (
         Row(TaskCreate, DONE, (
             (LATER, "containerSettings multiInstanceSettings applicationPackageReferences"),
-            (RECORDED, "authenticationTokenSettings"),
         )),
         Row(TaskGroup),
         Row(TaskReplace),

@@ -28,6 +28,7 @@ from lote.store.records import (
     COMPLETED,
     HAS_AFFINITY,
     HAS_EXIT_CONDITIONS,
+    HAS_TOKEN,
     IS_MANAGER,
     IS_MULTI_INSTANCE,
     READY,
@@ -180,6 +181,9 @@ def _flags(task: TaskCreate) -> int:
         flags |= IS_MULTI_INSTANCE
     if task.affinity_info is not None:
         flags |= HAS_AFFINITY
+    settings = task.authentication_token_settings
+    if settings is not None and settings.access:
+        flags |= HAS_TOKEN
     return flags
 
 
