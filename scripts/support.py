@@ -3,6 +3,7 @@ out. ``--check`` compares."""
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from lote.wire.operations import OPERATIONS, Operation
 from lote.wire.properties import DONE, LATER, RECORDED, REFUSED, fates
 from lote.wire.properties import GROUPS as GROUPS_OF_PROPERTIES
 
-PAGE = Path(__file__).parents[1] / "docs" / "support.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "support.md"
+COVERED = ROOT / "tests" / "contract" / "clients" / "covered.py"
+CLIENTS_INTRODUCTION = """# Clients
+
+Unmodified clients call these operations, in these words, in the tests of this release; an empty
+cell is an operation that the client has no word for. `tests/contract/clients` compares each column
+with all that the client offers.
+"""
 INTRODUCTION = """# Supported operations
 
 *Written by `scripts/support.py` from the tables of operations and of properties; change those
@@ -72,7 +81,21 @@ def page() -> str:
                     f"| `{row.name}` | `{row.method} {row.path}` | {done} | {versions(row)} |"
                 )
         lines.append("")
-    return "\n".join([*lines, PROPERTIES_INTRODUCTION, *properties()])
+    return "\n".join(
+        [*lines, CLIENTS_INTRODUCTION, *clients(), PROPERTIES_INTRODUCTION, *properties()]
+    )
+
+
+def clients() -> list[str]:
+    """The section about clients: a line an operation, a column a client."""
+    tested = runpy.run_path(str(COVERED))
+    names, covered = tested["CLIENTS"], tested["COVERED"]
+    lines = [f"| operation | {' | '.join(names.values())} |", "|---" * (len(names) + 1) + "|"]
+    for row in OPERATIONS:
+        words = covered.get(row.name, ("",) * len(names))
+        cells = " | ".join(f"`{word}`" if word else "" for word in words)
+        lines.append(f"| `{row.name}` | {cells} |")
+    return [*lines, ""]
 
 
 def properties() -> list[str]:

@@ -24,6 +24,7 @@ from lote.wire.job_schedule import (
     JobScheduleReplace,
     JobScheduleUpdate,
 )
+from lote.wire.node import NodeDisableScheduling
 from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolUpdate
 from lote.wire.task import Task, TaskCreate, TaskReplace
 
@@ -96,7 +97,15 @@ def _in_newest_names(members: dict[str, Any], struct: type[msgspec.Struct]) -> d
         members = dict(members)
         level = "admin" if members.pop("runElevated") in (True, "true") else "nonadmin"
         members.setdefault("userIdentity", {"autoUser": {"elevationLevel": level}})
+    if struct is NodeDisableScheduling:
+        members = _unwrapped(members, "nodeDisableSchedulingOption")
     return members
+
+
+def _unwrapped(members: dict[str, Any], name: str) -> dict[str, Any]:
+    """`az batch node scheduling disable` 2.91 sends the option inside an object of its own."""
+    held = members.get(name)
+    return {**members, **held} if isinstance(held, dict) and held.keys() == {name} else members
 
 
 def _remedy(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,10 @@ from azure.batch import models as m
 from azure.batch.aio import BatchClient as AsyncBatchClient
 from azure.core.rest import HttpRequest
 
+from lote.wire.operations import OPERATIONS
+
+from . import covered
+from .covered import ALSO, column
 from .modern import COVERED, calls, now, public_methods
 
 
@@ -68,3 +72,8 @@ def test_every_method_has_a_test():
     for path in Path(__file__).parent.glob("test_modern_*.py"):
         importlib.import_module(f"{__package__}.{path.stem}")
     assert set(COVERED) == public_methods(BatchClient) == public_methods(AsyncBatchClient)
+    assert set(COVERED) == {*column("modern"), *ALSO["modern"]}
+
+
+def test_the_table_names_operations_of_the_service():
+    assert set(covered.COVERED) <= {row.name for row in OPERATIONS}

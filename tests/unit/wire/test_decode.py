@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lote.wire.decode import decode
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate, JobDisable, JobReplace
-from lote.wire.node import NodeRemove
+from lote.wire.node import NodeDisableScheduling, NodeRemove
 from lote.wire.operations import OPERATIONS
 from lote.wire.pool import PoolCreate, PoolResize
 from lote.wire.task import TaskCreate
@@ -49,6 +49,16 @@ def test_numbers_as_strings_and_enums_in_any_case():
     assert resize.target_dedicated_nodes == 2
     assert resize.node_deallocation_option == "taskcompletion"
     assert decode(b'{"disableTasks":"Requeue"}', JobDisable).disable_tasks == "requeue"
+
+
+def test_an_option_that_az_puts_into_an_object_of_its_own():
+    """`az batch node scheduling disable`, 2.91."""
+    name = "nodeDisableSchedulingOption"
+    plain = decode(body({name: "terminate"}), NodeDisableScheduling)
+    assert decode(body({name: {name: "Terminate"}}), NodeDisableScheduling) == plain
+    for wrong in ({}, {"option": "requeue"}, {name: {name: "requeue"}}, {name: 1}):
+        refused = refusal_of(body({name: wrong}), NodeDisableScheduling)
+        assert refused.code == "InvalidPropertyValue"
 
 
 def test_a_body_that_is_lenient_in_one_place_is_read_whole():
