@@ -82,8 +82,9 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
     started_us = record.resize_started_us or tx.now_us
     if is_settled:
         _steady(tx, pool, record.resize_errors)
-    elif tx.now_us >= started_us + timeout_us and not record.enable_auto_scale:
-        # REST: resizeTimeout has no effect on a pool that scales by a formula.
+    elif record.enable_auto_scale and pool.allocation_state == "resizing":
+        return  # REST: resizeTimeout has no effect; see scaling for nodes that never call
+    elif tx.now_us >= started_us + timeout_us:
         _time_out(tx, pool, present)
 
 

@@ -32,6 +32,12 @@ def retarget(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, *, opti
     _aim(tx, pool, dedicated, low_priority, option)
 
 
+def await_resize(tx: Tx, pool: PoolState, timeout_s: float) -> None:
+    """Give a resize under way, which had no time-out, this one from now on."""
+    rows.save_pool(tx.db, pool.key, resize_started_us=tx.now_us)
+    tx.memory.set_timer(tx.now_us + int(timeout_s * 1_000_000), "pool", pool.key)
+
+
 def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str) -> None:
     rows.save_pool(
         tx.db,

@@ -19,10 +19,11 @@ from lote.autoscale.formula import Evaluation, evaluate_text, parse_formula
 from lote.autoscale.samples import SampleHistory
 from lote.autoscale.targets import Targets
 from lote.autoscale.values import shown
+from lote.server.fleet import remove_node
 from lote.server.memory import PoolState, ScaleOrder, ScaleState
 from lote.server.owner import Tx
 from lote.server.request import Answer
-from lote.server.resizing import begin_resize, retarget
+from lote.server.resizing import await_resize, begin_resize, retarget
 from lote.server.sampling import (
     PERIOD_US,
     load_history,
@@ -33,6 +34,7 @@ from lote.server.sampling import (
 from lote.store import pools as pool_rows
 from lote.store import scaling as rows
 from lote.store.events import add_event
+from lote.store.nodes import list_pool_nodes
 from lote.store.records import PoolRecord
 from lote.wire.errors import Refused
 from lote.wire.formats import format_timestamp
@@ -114,8 +116,7 @@ def stop_scaling(tx: Tx, pool: PoolState, record: PoolRecord) -> None:
         scale_run=None,
     )
     if pool.allocation_state != "steady":
-        pool_rows.save_pool(tx.db, pool.key, resize_started_us=tx.now_us)
-        tx.memory.set_timer(tx.now_us + _us(record.resize_timeout_s), "pool", pool.key)
+        await_resize(tx, pool, record.resize_timeout_s)
 
 
 def after_evaluation(tx: Tx, pool: PoolState, answer: Answer) -> Answer:
@@ -163,6 +164,9 @@ def apply_evaluation(tx: Tx, order: ScaleOrder, evaluation: Evaluation) -> None:
         return
     if not record.enable_auto_scale or record.scale_formula != order.formula:
         return  # it was disabled or given another formula meanwhile
+    scale = tx.memory.scales.get(pool.key)
+    if scale is not None and min(scale.due_us, record.scale_us or 0) > tx.now_us:
+        scale.due_us = record.scale_us or 0  # a load may have taken this evaluation for lost
     run = view_run(order.at_us, evaluation)
     _note_outcome(tx, record, run)
     pool_rows.save_pool(tx.db, pool.key, scale_run=msgspec.json.encode(run).decode())
@@ -237,6 +241,7 @@ def _resize(tx: Tx, pool: PoolState, record: PoolRecord, targets: Targets) -> No
     before = record.target_dedicated, record.target_low_priority
     option = targets.node_deallocation_option
     if pool.allocation_state == "resizing":
+        _give_up_silent(tx, pool, record)
         if wanted == before:
             return
         retarget(tx, pool, *wanted, option=option)
@@ -249,6 +254,15 @@ def _resize(tx: Tx, pool: PoolState, record: PoolRecord, targets: Targets) -> No
     if wanted != before:
         text = f"dedicated {before[0]} to {wanted[0]}, low-priority {before[1]} to {wanted[1]}"
         add_event(tx.db, tx.now_us, "pool_scaled", pool.id, text)
+
+
+def _give_up_silent(tx: Tx, pool: PoolState, record: PoolRecord) -> None:
+    """Nodes whose agents have not called for as long as a resize by hand might take are ordered
+    anew: no time-out ends a resize of a formula, and one that waits for them would not end."""
+    before_us = tx.now_us - _us(record.resize_timeout_s)
+    for row in list_pool_nodes(tx.db, pool.key):
+        if row.state == "creating" and row.allocated_us < before_us:
+            remove_node(tx, tx.memory.nodes[row.key])
 
 
 def _staying(tx: Tx, pool: PoolState) -> tuple[int, int]:

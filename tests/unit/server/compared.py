@@ -13,6 +13,7 @@ from lote.autoscale.variables import METRICS
 from lote.server.load import load_memory
 from lote.server.memory import FORGET, Memory
 from lote.server.owner import Owner, Tx
+from lote.server.sampling import PERIOD_US
 from lote.settings import Settings
 from lote.store.database import Connection, open_writer
 from lote.store.records import READY
@@ -69,7 +70,7 @@ def differences(owner: Owner, settings: Settings, world: World, path: Path) -> l
         fresh = Memory()
         fresh.links = dict(memory.links)
         load_memory(Tx(db, fresh, settings, world))
-        found = _compared(_facts(memory), _facts(fresh))
+        found = _compared(_facts(memory, world.now_us()), _facts(fresh, world.now_us()))
         found += _misfits(memory, db)
         db.execute("ROLLBACK")
     finally:
@@ -77,14 +78,16 @@ def differences(owner: Owner, settings: Settings, world: World, path: Path) -> l
     return found
 
 
-def _facts(memory: Memory) -> dict[str, Any]:
+def _facts(memory: Memory, now_us: int) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for pool in memory.pools.values():
         facts[f"pool {pool.id}"] = _members(pool, _POOL)
         scale = memory.scales.get(pool.key)
         if scale is not None:
             samples = {name: list(scale.history.series(name).values) for name in METRICS}
-            facts[f"scaling of {pool.id}"] = {"due_us": scale.due_us, "samples": samples}
+            # What is overdue is made up for when half a minute has passed since the load.
+            due_us = max(scale.due_us, now_us + PERIOD_US)
+            facts[f"scaling of {pool.id}"] = {"due_us": due_us, "samples": samples}
     for job in memory.jobs.values():
         view = memory.view.jobs[job.key]
         facts[f"job {job.id}"] = _members(job, _JOB) | {

@@ -45,6 +45,7 @@ JOB_OPTIONS = st.fixed_dictionaries(
 )
 OPTIONS = st.sampled_from(["requeue", "terminate", "taskcompletion", "retaineddata"])
 Shown = dict[str, Any]
+HOUR_S = 3600
 LONG_S = 20_000  # longer than all tasks that fit into one example, one after the other
 
 
@@ -106,6 +107,17 @@ class ServerMachine(RuleBasedStateMachine):
             self.try_ask("resize_pool", body, pool_id=pool)
         else:
             self.try_ask("create_pool", a_pool(pool, nodes=nodes, targetLowPriorityNodes=spot))
+
+    @rule(pool=st.sampled_from(POOLS), nodes=st.integers(0, 3), option=OPTIONS)
+    def scale_pool(self, pool: str, nodes: int, option: str) -> None:
+        text = f"$TargetDedicatedNodes = min({nodes}, $PendingTasks); "
+        text += f"$TargetLowPriorityNodes = $ActiveTaskSlots > 3; $NodeDeallocationOption={option};"
+        body = {"autoScaleFormula": text, "autoScaleEvaluationInterval": "PT5M"}
+        self.try_ask("enable_pool_auto_scale", body, pool_id=pool)
+
+    @rule(pool=st.sampled_from(POOLS))
+    def scale_no_more(self, pool: str) -> None:
+        self.try_ask("disable_pool_auto_scale", pool_id=pool)
 
     @rule(which=st.integers(0, 3), option=OPTIONS)
     def remove_node(self, which: int, option: str) -> None:
@@ -278,6 +290,10 @@ class ServerMachine(RuleBasedStateMachine):
         bench = self.bench
         bench.database.mend()
         self.mend_nodes()
+        if bench.owner.memory.scales:
+            bench.advance(HOUR_S)
+            for pool_id in POOLS:  # an example does not need samples of the long time
+                self.try_ask("disable_pool_auto_scale", pool_id=pool_id)
         bench.advance(LONG_S)
         bench.check()
         memory = bench.owner.memory

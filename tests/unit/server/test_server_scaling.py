@@ -307,6 +307,36 @@ def test_a_resize_of_a_formula_has_no_time_out_until_autoscale_is_disabled(make_
     assert [error["code"] for error in pool["resizeErrors"]] == ["AllocationTimedout"]
 
 
+def test_nodes_that_never_call_are_ordered_anew(make_bench):
+    silent = iter([True, False])
+    fate = lambda order: NodeFate(start_s=None if next(silent) else 0.0)  # noqa: E731, a script
+    bench = make_bench(Script(fate=fate))
+    add_scaling_pool(bench, "$TargetDedicatedNodes = 1;")
+    bench.advance(15 * MINUTE_S - 1)
+    (mute,) = bench.nodes()
+    assert mute["state"] == "creating"
+    bench.advance(6 * MINUTE_S)
+    (node,) = bench.nodes()
+    assert (node["state"], bench.pool()["allocationState"]) == ("idle", "steady")
+    assert node["id"] != mute["id"]
+    bench.check()
+
+
+def test_a_stopped_resize_ends_though_nodes_never_call(make_bench):
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=None)))
+    add_scaling_pool(bench, "$TargetDedicatedNodes = 1;", interval="PT12H")
+    bench.advance(3 * 60 * MINUTE_S)
+    assert bench.pool()["allocationState"] == "resizing"
+    bench.ask("stop_pool_resize", pool_id="p")
+    bench.advance(14 * MINUTE_S)
+    assert bench.pool()["allocationState"] == "stopping"
+    bench.advance(2 * MINUTE_S)
+    assert bench.pool()["allocationState"] == "steady"
+    codes = [error["code"] for error in bench.pool()["resizeErrors"]]
+    assert codes == ["AllocationTimedout", "ResizeStopped"]
+    bench.check()
+
+
 def test_a_stopped_resize_is_left_alone_until_the_next_evaluation(make_bench):
     bench = make_bench(Script(fate=lambda order: NodeFate(start_s=60)))
     add_scaling_pool(bench, "$TargetDedicatedNodes = 2;")

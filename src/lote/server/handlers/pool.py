@@ -15,7 +15,7 @@ from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
 from lote.server.quotas import check_pool_quota
 from lote.server.request import Answer, Request
-from lote.server.resizing import begin_resize
+from lote.server.resizing import await_resize, begin_resize
 from lote.server.scaling import INTERVAL_DEFAULT_S, after_evaluation, check_syntax
 from lote.server.views import UNLIMITED_TIMEOUT_S, view_pool
 from lote.store import nodes as node_rows
@@ -224,6 +224,8 @@ def stop_pool_resize(tx: Tx, request: Request) -> Answer:
     record, pool = changeable_pool(tx, request, "stop_resize")
     if pool.allocation_state == "resizing":
         set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "stop"))
+        if record.enable_auto_scale:
+            await_resize(tx, pool, record.resize_timeout_s)  # until here it had no time-out
         tx.memory.touched_pools.add(pool.key)
     return Answer(modified_us=record.modified_us)
 
