@@ -322,6 +322,9 @@ def delete_blob(tx: Tx, target: Target, snapshots: Snapshots = "refuse") -> None
 
     Refuses: SnapshotsPresent, what ``get_target`` does.
     """
+    if target.conditions.creates_only:  # there is nothing to create: the service takes no notice
+        conditions = target.conditions._replace(if_none_match=None)
+        target = target._replace(conditions=conditions)
     old = get_target(tx, target)
     if target.snapshot == BASE:
         if snapshots == "refuse" and has_snapshots(tx, target):

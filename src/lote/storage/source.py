@@ -260,7 +260,7 @@ async def _check_right(
     call: Call, local: Local, query: Mapping[str, str], authenticator: Authenticator
 ) -> None:
     """Refuses: CannotVerifyCopySource."""
-    if "sig" not in query and _is_covered(call, local):
+    if query.get("sig") in (None, call.query.get("sig")) and _is_covered(call, local):
         return
     if await authenticator.is_public(local.account, local.container, GET_BLOB):
         return

@@ -345,7 +345,12 @@ def test_append_blobs_stay_append_blobs(box, elsewhere, where):
     client.start_copy_from_url(url, seal_destination_blob=True)
     assert ended(client).copy.status == "success"
     assert refusal_of(lambda: client.append_block(b"x")) == (409, "BlobIsSealed")
-    kind = (409, "InvalidSourceBlobType")
-    assert refusal_of(lambda: client.start_copy_from_url(url, requires_sync=True)) == kind
+    client.delete_blob()
+    if where == "here":
+        client.start_copy_from_url(url, requires_sync=True)
+        assert client.get_blob_properties().blob_type == "AppendBlob"
+    else:
+        kind = (409, "InvalidSourceBlobType")
+        assert refusal_of(lambda: client.start_copy_from_url(url, requires_sync=True)) == kind
     block = box.upload_blob("block", b"x", overwrite=True)
     assert refusal_of(lambda: block.start_copy_from_url(url)) == (409, "InvalidBlobType")

@@ -130,7 +130,7 @@ async def _link(
         if not rehydrates:
             _check_awake(call, source, found)
         found.check_settled()
-        if is_sync and found.kind != "BlockBlob":
+        if not is_copy and found.kind != "BlockBlob":
             raise Refused("InvalidSourceBlobType")
         tags = found.tags if tag_option == "COPY" else sent.tags
         properties = with_seal(call, found.kind, sent.described(found.properties))
