@@ -10,6 +10,7 @@ import msgspec
 
 from lote.domain.job import JOB
 from lote.domain.task import FailureKind, exit_options
+from lote.server.auto_pools import end_job_pool
 from lote.server.job_manager import MANAGER_REASON
 from lote.server.memory import FORGET, REQUEUE, RERUN, JobState, NodeState, Placed
 from lote.server.owner import Tx
@@ -164,9 +165,17 @@ def settle_job(tx: Tx, job: JobState) -> None:
     elif job.state == "terminating":
         move_job(tx, job, "settle_terminate", end_us=tx.now_us)
         add_event(tx.db, tx.now_us, "job_completed", job.id, "")
+        end_job_pool(tx, job)
         forget_job(tx, job)
     elif job.state == "deleting":
         _delete_some(tx, job)
+
+
+def give_up_job(tx: Tx, job: JobState) -> None:
+    """A new job can never start: it is completed as it is; its row says why."""
+    move_job(tx, job, "give_up", end_us=tx.now_us)
+    add_event(tx.db, tx.now_us, "job_given_up", job.id, "")
+    forget_job(tx, job)
 
 
 def forget_job(tx: Tx, job: JobState) -> None:
@@ -188,6 +197,7 @@ def _delete_some(tx: Tx, job: JobState) -> None:
     if task_rows.delete_some_tasks(tx.db, job.key, DELETE_CHUNK) == DELETE_CHUNK:
         tx.memory.next_jobs.add(job.key)
         return
+    end_job_pool(tx, job)
     job_rows.delete_job(tx.db, job.key)
     tx.memory.dirty_counts.discard(job.key)  # they went with it
     clean_directories(tx, job.pool_key, [job.directory])

@@ -97,6 +97,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
     constraints = spec.get("constraints", {})
     pool = memory.pool_of_id(record.pool_id)
     manager = spec.get("jobManagerTask")
+    auto_pool = spec["poolInfo"].get("autoPoolSpecification", {})
     limit = constraints.get("maxWallClockTime")
     limit_s = parse_duration(limit) if limit else None
     job = JobState(
@@ -118,6 +119,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
         schedule_key=record.schedule_key,
+        has_auto_pool=auto_pool.get("poolLifetimeOption") == "job",
         has_manager=manager is not None,
         ends_with_manager=manager is not None and manager.get("killJobOnCompletion", True),
     )

@@ -114,6 +114,8 @@ class JobState(msgspec.Struct):
     """Runs of it in nodes' hands, those being killed included."""
     schedule_key: int | None = None
     """The schedule that made it."""
+    has_auto_pool: bool = False
+    """Its pool was made for it alone."""
     has_manager: bool = False
     ends_with_manager: bool = False
     """The end of its manager terminates it."""

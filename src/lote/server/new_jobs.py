@@ -6,11 +6,14 @@ import msgspec
 
 from lote.domain.job import JOB
 from lote.server import new_tasks
+from lote.server.auto_pools import find_pool
+from lote.server.job_ends import give_up_job
 from lote.server.job_manager import add_manager
 from lote.server.load import load_job
+from lote.server.new_pools import check_machine, check_start_task
 from lote.server.owner import Tx
 from lote.store import jobs as rows
-from lote.store.records import JobRecord
+from lote.store.records import JobRecord, JobScheduleRecord
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobSpecification
@@ -26,16 +29,22 @@ def check_carried_out(body: JobCreate | JobSpecification) -> None:
             raise Refused("NotImplemented", f"This release does not carry out {name} yet.")
     if body.job_manager_task is not None:
         new_tasks.check_carried_out(body.job_manager_task)
-    if body.pool_info.auto_pool_specification is not None:
-        raise Refused("NotImplemented", "This release does not make auto pools yet.")
+    auto_pool = body.pool_info.auto_pool_specification
+    if auto_pool is not None and auto_pool.pool is not None:
+        check_machine(auto_pool.pool.virtual_machine_configuration)
+        check_start_task(auto_pool.pool.start_task)
 
 
-def make_job(tx: Tx, body: JobCreate, schedule_key: int | None = None) -> JobRecord:
-    """Record a job that was checked, and take it into memory."""
+def make_job(tx: Tx, body: JobCreate, schedule: JobScheduleRecord | None = None) -> JobRecord:
+    """Record a job that was checked, and take it into memory; for a schedule, if given.
+
+    One whose auto pool could not be made is completed at once.
+    """
+    pool_id, error = find_pool(tx, body.pool_info, schedule)
     record = JobRecord(
         key=0,
         id=body.id,
-        pool_id=body.pool_info.pool_id,
+        pool_id=pool_id,
         state=JOB.initial,
         state_us=tx.now_us,
         previous_state=None,
@@ -48,11 +57,14 @@ def make_job(tx: Tx, body: JobCreate, schedule_key: int | None = None) -> JobRec
         disable_option=None,
         terminate_reason=None,
         spec=msgspec.json.encode(body),
-        schedule_key=schedule_key,
+        schedule_key=schedule.key if schedule is not None else None,
+        scheduling_error=error,
     )
     record.key = rows.add_job(tx.db, record)
     job = load_job(tx, record)
     if body.job_manager_task is not None:
         add_manager(tx, job, body.job_manager_task)
     tx.memory.touched_jobs.add(record.key)
+    if error is not None:
+        give_up_job(tx, job)
     return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lote.domain.pool import ALLOCATION
+from lote.domain.pool import ALLOCATION, POOL
 from lote.server.fleet import set_allocation
 from lote.server.memory import PoolState
 from lote.server.owner import Tx
@@ -49,4 +49,21 @@ def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str
     )
     pool.order_failures = 0
     pool.quota_errors.clear()
+    tx.memory.touched_pools.add(pool.key)
+
+
+def begin_delete_pool(tx: Tx, pool: PoolState) -> None:
+    """Delete a pool that is active: its nodes leave, what runs is requeued."""
+    pool.state = POOL.after(pool.state, "delete")
+    pool.allocation_state = ALLOCATION.after(pool.allocation_state, "empty")
+    rows.save_pool(
+        tx.db,
+        pool.key,
+        state=pool.state,
+        state_us=tx.now_us,
+        allocation_state=pool.allocation_state,
+        allocation_us=tx.now_us,
+        target_dedicated=0,
+        target_low_priority=0,
+    )
     tx.memory.touched_pools.add(pool.key)

@@ -11,6 +11,7 @@ import msgspec
 from lote.domain.job import JOB
 from lote.domain.job_schedule import JOB_SCHEDULE
 from lote.domain.recurrence import Recurrence, decide
+from lote.server.auto_pools import end_schedule_pool
 from lote.server.job_ends import begin_delete, begin_terminate
 from lote.server.load import load_job
 from lote.server.memory import JobState
@@ -86,7 +87,7 @@ def _make_job(tx: Tx, record: JobScheduleRecord, spec: JobScheduleCreate) -> Non
     number = record.jobs_made + 1
     job_id = f"{record.id}:job-{number}"
     members = msgspec.to_builtins(spec.job_specification) | {"id": job_id}
-    job = make_job(tx, msgspec.convert(members, JobCreate, strict=False), record.key)
+    job = make_job(tx, msgspec.convert(members, JobCreate, strict=False), record)
     record.jobs_made, record.recent_job_id = number, job.id
     rows.save_job_schedule(tx.db, record.key, jobs_made=number, recent_job_id=job.id)
 
@@ -119,6 +120,7 @@ def _delete_some(tx: Tx, record: JobScheduleRecord) -> None:
     if len(jobs) == DELETE_CHUNK:
         tx.memory.next_schedules.add(record.key)
     elif not rows.has_jobs(tx.db, record.key):
+        end_schedule_pool(tx, record)
         rows.delete_job_schedule(tx.db, record.key)
         add_event(tx.db, tx.now_us, "job_schedule_deleted", record.id, "")
 
@@ -138,3 +140,5 @@ def move_schedule(tx: Tx, record: JobScheduleRecord, event: str, **changes: obje
         **changes,
     )
     tx.memory.touched_schedules.add(record.key)
+    if record.state == "completed":
+        end_schedule_pool(tx, record)

@@ -182,11 +182,12 @@ def _view_pool_info(pool_info: Shown) -> Shown:
         return pool_info
     shown = {"keepAlive": False} | auto_pool
     if "pool" in auto_pool:
-        shown["pool"] = _view_pool_specification(auto_pool["pool"])
+        shown["pool"] = view_pool_specification(auto_pool["pool"])
     return {"autoPoolSpecification": shown}
 
 
-def _view_pool_specification(spec: Shown) -> Shown:
+def view_pool_specification(spec: Shown) -> Shown:
+    """The pool of an auto pool with its defaults filled in."""
     shown: Shown = {}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]

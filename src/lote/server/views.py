@@ -159,6 +159,8 @@ def view_job(record: JobRecord, base_url: str) -> Shown:
         execution["endTime"] = format_timestamp(record.end_us)
     if record.pool_id:
         execution["poolId"] = record.pool_id
+    if record.scheduling_error:
+        execution["schedulingError"] = msgspec.json.decode(record.scheduling_error)
     if record.terminate_reason and record.state in ("completed", "terminating"):
         execution["terminateReason"] = record.terminate_reason
     shown["executionInfo"] = execution

@@ -22,6 +22,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0002_rare_tasks.sql",
     "0003_schedules_users_scaling.sql",
     "0004_scaling.sql",
+    "0005_auto_pools.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -103,6 +103,7 @@ class JobRecord(msgspec.Struct, gc=False):
     terminate_reason: str | None
     spec: bytes
     schedule_key: int | None = None
+    scheduling_error: str | None = None
 
 
 class JobCount(msgspec.Struct, gc=False):
@@ -140,6 +141,7 @@ class JobScheduleRecord(msgspec.Struct, gc=False):
     jobs_made: int
     recent_job_id: str | None
     spec: bytes
+    auto_pool_id: str | None = None
 
 
 class NodeUserRecord(msgspec.Struct, gc=False):

@@ -80,7 +80,8 @@ CREATE TABLE job (
   disable_option TEXT,
   terminate_reason TEXT,
   spec BLOB NOT NULL,
-  schedule_key INTEGER
+  schedule_key INTEGER,
+  scheduling_error TEXT
 );
 CREATE INDEX job_of_schedule ON job (schedule_key, id) WHERE schedule_key IS NOT NULL;
 CREATE INDEX job_of_pool ON job (pool_id);
@@ -183,7 +184,8 @@ CREATE TABLE job_schedule (
   end_us INTEGER,
   jobs_made INTEGER NOT NULL DEFAULT 0,
   recent_job_id TEXT,
-  spec BLOB NOT NULL
+  spec BLOB NOT NULL,
+  auto_pool_id TEXT
 );
 
 CREATE TABLE node_user (

@@ -61,7 +61,7 @@ def check_job_update(job: JobUpdate) -> None:
     _check_priority("", job.priority, job.max_parallel_tasks)
     _check_job_constraints("", job.constraints)
     if job.pool_info is not None:
-        _check_pool_info("", job.pool_info, in_schedule=False)
+        _check_pool_info("", job.pool_info, in_schedule=False, is_new=False)
     if job.network_configuration is not None:
         _check_network("", job.network_configuration)
     check_metadata(job.metadata)
@@ -71,7 +71,7 @@ def check_job_replace(job: JobReplace) -> None:
     """Source: REST, Update Job."""
     _check_priority("", job.priority, job.max_parallel_tasks)
     _check_job_constraints("", job.constraints)
-    _check_pool_info("", job.pool_info, in_schedule=False)
+    _check_pool_info("", job.pool_info, in_schedule=False, is_new=False)
     check_metadata(job.metadata)
 
 
@@ -158,7 +158,9 @@ def _check_job_constraints(prefix: str, constraints: JobConstraints | None) -> N
         check_at_least(name + ".maxTaskRetryCount", constraints.max_task_retry_count, -1)
 
 
-def _check_pool_info(prefix: str, pool_info: PoolInfo, *, in_schedule: bool) -> None:
+def _check_pool_info(
+    prefix: str, pool_info: PoolInfo, *, in_schedule: bool, is_new: bool = True
+) -> None:
     auto_pool = pool_info.auto_pool_specification
     given = [("poolId", pool_info.pool_id), ("autoPoolSpecification", auto_pool)]
     check_exactly_one(prefix + "poolInfo.", given)
@@ -166,7 +168,7 @@ def _check_pool_info(prefix: str, pool_info: PoolInfo, *, in_schedule: bool) -> 
         check_text(prefix + "poolInfo.poolId", pool_info.pool_id)
     if auto_pool is not None:
         name = prefix + "poolInfo.autoPoolSpecification"
-        check_auto_pool(name, auto_pool, in_schedule=in_schedule)
+        check_auto_pool(name, auto_pool, in_schedule=in_schedule, is_new=is_new)
 
 
 def _check_manager(name: str, task: JobManagerTask) -> None:

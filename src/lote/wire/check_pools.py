@@ -105,8 +105,13 @@ def check_formula(formula: str, name: str = "autoScaleFormula") -> None:
         raise Refused("AutoScaleFormulaTooLong", values=values)
 
 
-def check_auto_pool(name: str, auto_pool: AutoPoolSpecification, *, in_schedule: bool) -> None:
-    """A prefix of 20 characters at most, a lifetime that exists here, a pool that could be."""
+def check_auto_pool(
+    name: str, auto_pool: AutoPoolSpecification, *, in_schedule: bool, is_new: bool = True
+) -> None:
+    """A prefix of 20 characters at most, a lifetime that exists here, a pool that could be.
+
+    ``is_new``: one that is not may leave the pool out, as it cannot be changed.
+    """
     prefix = auto_pool.auto_pool_id_prefix
     if prefix:
         check_id(name + ".autoPoolIdPrefix", prefix)
@@ -117,6 +122,8 @@ def check_auto_pool(name: str, auto_pool: AutoPoolSpecification, *, in_schedule:
         reason = "The lifetime of a schedule is possible only inside a job schedule."
         raise invalid_property(name + ".poolLifetimeOption", "jobschedule", reason)
     if auto_pool.pool is None:
+        if not is_new:
+            return
         raise missing_property(name + ".pool")
     _check_pool_parts(auto_pool.pool, name + ".pool.", AUTOSCALE_INTERVAL_MIN_S)
 

@@ -251,9 +251,9 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(JobReleaseTask, LATER),
         Row(JobDisable),
         Row(JobTerminate),
-        Row(PoolInfo, DONE, ((LATER, "autoPoolSpecification"),)),
-        Row(AutoPoolSpecification, LATER),
-        Row(PoolSpecification, LATER),
+        Row(PoolInfo),
+        Row(AutoPoolSpecification),
+        Row(PoolSpecification, DONE, (_PACKAGES, _MACHINE, _OLD_MACHINE)),
     ),
     "Job schedules": (
         Row(JobScheduleCreate),

@@ -295,21 +295,6 @@ def test_wrong_jobs_are_refused_and_not_made(raw, members, code):
             "jobPreparationTask": {"commandLine": "x"},
             "jobReleaseTask": {"commandLine": "x"},
         },
-        {
-            "poolInfo": {
-                "autoPoolSpecification": {
-                    "poolLifetimeOption": "job",
-                    "pool": {
-                        "vmSize": "standard_d2_v2",
-                        "virtualMachineConfiguration": {
-                            "imageReference": {"offer": "o", "publisher": "p", "sku": "s"},
-                            "nodeAgentSKUId": "batch.node.ubuntu 24.04",
-                        },
-                        "targetDedicatedNodes": 1,
-                    },
-                }
-            }
-        },
     ],
 )
 def test_what_is_not_carried_out_is_501_and_not_made(raw, members):

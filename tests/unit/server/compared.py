@@ -32,6 +32,7 @@ _JOB = (
     "environment",
     "disable_option",
     "wall_clock_us",
+    "has_auto_pool",
     "has_manager",
     "ends_with_manager",
 )

@@ -9,7 +9,7 @@ from bench import a_job, a_pool, a_task
 
 from lote.wire.errors import Refused
 from lote.wire.job import JobCreate, JobManagerTask
-from lote.wire.pool import PoolCreate
+from lote.wire.pool import PoolCreate, PoolSpecification
 from lote.wire.properties import DONE, GROUPS, LATER, RECORDED, REFUSED, fates
 from lote.wire.task import TaskCreate
 from lote.wire.vm import VirtualMachineConfiguration
@@ -94,8 +94,22 @@ def test_job_managers(bench, name, fate):
     check(fate, became(bench, "create_job", a_job(jobManagerTask=manager)))
 
 
-def test_auto_pools(bench):
-    check(LATER, became(bench, "create_job", JOB | {"id": "j"}))
+@pytest.mark.parametrize(("name", "fate"), FATES[PoolSpecification].items())
+def test_auto_pools(bench, name, fate):
+    spec = a_pool(nodes=0)
+    del spec["id"]
+    members = {} if name == "networkConfiguration" else sent(POOL, name)
+    if "autoScaleFormula" in members:
+        del spec["targetDedicatedNodes"]
+    if name == "startTask":
+        members = {name: part("pool")[name]}
+    if name == "virtualMachineConfiguration":
+        members = {name: part("pool")[name]}
+    auto_pool = {"poolLifetimeOption": "job", "pool": spec | members}
+    seen = became(bench, "create_job", a_job(poolInfo={"autoPoolSpecification": auto_pool}))
+    if seen == DONE and "schedulingError" in bench.job()["executionInfo"]:
+        seen = LATER
+    check(fate, seen)
 
 
 @pytest.mark.parametrize(("name", "fate"), FATES[TaskCreate].items())

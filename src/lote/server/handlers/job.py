@@ -8,6 +8,7 @@ import msgspec
 
 from lote.domain.job import JOB, allows_write, job_refusal
 from lote.server import job_ends
+from lote.server.auto_pools import patched_auto_pool
 from lote.server.conditions import check_write
 from lote.server.job_manager import reseat_manager
 from lote.server.load import load_job
@@ -209,6 +210,7 @@ def _save_spec(tx: Tx, record: JobRecord, spec: JobCreate, before: tuple[Any, An
             spec.on_all_tasks_complete or "noaction",
             "terminatejob cannot be taken back.",
         )
+    spec.pool_info = patched_auto_pool(pool_before, spec.pool_info)
     pool_id = spec.pool_info.pool_id
     is_moved = pool_id is not None and pool_id.lower() != (pool_before.pool_id or "").lower()
     if is_moved and not allows_write(record.state, "move_pool"):

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from lote.domain.pool import ALLOCATION, NEEDS_STEADY, POOL, pool_refusal
+from lote.domain.pool import ALLOCATION, NEEDS_STEADY, pool_refusal
 from lote.server.conditions import check_write
 from lote.server.fleet import begin_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
 from lote.server.job_manager import reseat_manager
-from lote.server.load import load_pool
 from lote.server.memory import PoolState
+from lote.server.new_pools import (
+    check_machine,
+    check_pool_packages,
+    check_slots,
+    check_start_task,
+    make_pool,
+    resize_timeout_s,
+)
 from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
-from lote.server.quotas import check_pool_quota
 from lote.server.request import Answer, Request
-from lote.server.resizing import await_resize, begin_resize
-from lote.server.scaling import INTERVAL_DEFAULT_S, after_evaluation, check_syntax
-from lote.server.views import UNLIMITED_TIMEOUT_S, view_pool
+from lote.server.resizing import await_resize, begin_delete_pool, begin_resize
+from lote.server.scaling import after_evaluation
+from lote.server.views import view_pool
 from lote.store import nodes as node_rows
 from lote.store import pools as rows
 from lote.store.database import Connection
@@ -30,15 +36,10 @@ from lote.wire.check_pools import (
     check_pool_update,
     check_resize,
 )
-from lote.wire.errors import Refused, invalid_property, missing_property
-from lote.wire.formats import parse_duration
+from lote.wire.errors import Refused, missing_property
 from lote.wire.node import NodeRemove
-from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate, StartTask
-from lote.wire.vm import VirtualMachineConfiguration
+from lote.wire.pool import Pool, PoolCreate, PoolReplace, PoolResize, PoolUpdate
 from lote.wire.vm_sizes import cores_of
-
-RESIZE_TIMEOUT_S = 900.0  # REST: resizeTimeout, 15 minutes
-SLOTS_PER_CORE_MAX = 4  # REST: taskSlotsPerNode
 
 # Members that may be patched while the pool has nodes. REST: Patch Pool.
 _ALWAYS_PATCHABLE = frozenset(
@@ -60,54 +61,9 @@ def create_pool(tx: Tx, request: Request) -> Answer:
     """
     body: PoolCreate = request.body
     check_pool(body, tx.settings.scale_interval_min_s)
-    slots = body.task_slots_per_node or body.max_tasks_per_node or 1
-    _check_slots(body.vm_size, slots)
-    formula = body.auto_scale_formula if body.enable_auto_scale else None
-    if formula is not None:
-        check_syntax(formula)
-    _check_machine(body.virtual_machine_configuration)
-    _check_packages(body)
-    _check_start_task(body.start_task)
-    check_certificates(tx.db, body.certificate_references or [])
-    taken = rows.get_pool(tx.db, body.id)
-    if taken is not None:
-        raise Refused("PoolBeingDeleted" if taken.state == "deleting" else "PoolExists")
-    check_pool_quota(tx)
-    dedicated = body.target_dedicated_nodes or 0
-    low_priority = body.target_low_priority_nodes or 0
-    is_resizing = dedicated + low_priority > 0
-    record = PoolRecord(
-        key=0,
-        id=body.id,
-        state=POOL.initial,
-        state_us=tx.now_us,
-        allocation_state="resizing" if is_resizing else ALLOCATION.initial,
-        allocation_us=tx.now_us,
-        created_us=tx.now_us,
-        modified_us=tx.now_us,
-        vm_size=body.vm_size.lower(),
-        engine=tx.memory.default_engine,
-        slots=slots,
-        target_dedicated=dedicated,
-        target_low_priority=low_priority,
-        current_dedicated=0,
-        current_low_priority=0,
-        enable_auto_scale=int(bool(body.enable_auto_scale)),
-        inter_node=int(bool(body.enable_inter_node_communication)),
-        resize_started_us=tx.now_us if is_resizing else None,
-        resize_timeout_s=_resize_timeout_s(body.resize_timeout),
-        deallocation="requeue",
-        resize_errors=None,
-        spec=msgspec.json.encode(body),
-        scale_formula=formula,
-        scale_interval_s=_interval_s(body) if formula is not None else None,
-        scale_us=tx.now_us if formula is not None else None,
-    )
-    record.key = rows.add_pool(tx.db, record)
-    pool = load_pool(tx, record)
-    tx.memory.touched_pools.add(record.key)
-    answer = Answer(modified_us=tx.now_us, location=f"/pools/{record.id}")
-    return answer if formula is None else after_evaluation(tx, pool, answer)
+    pool = make_pool(tx, body)
+    answer = Answer(modified_us=tx.now_us, location=f"/pools/{pool.id}")
+    return answer if not body.enable_auto_scale else after_evaluation(tx, pool, answer)
 
 
 def list_pools(db: Connection, request: Request) -> Answer:
@@ -136,9 +92,9 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     body: PoolUpdate = request.body
     check_pool_update(body)
     check_certificates(tx.db, body.certificate_references or [])
-    _check_machine(body.virtual_machine_configuration)
-    _check_packages(body)
-    _check_start_task(body.start_task)
+    check_machine(body.virtual_machine_configuration)
+    check_pool_packages(body)
+    check_start_task(body.start_task)
     given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
     if pool.nodes and not _ALWAYS_PATCHABLE.issuperset(given):
         raise Refused(
@@ -149,7 +105,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     for name in given:
         setattr(spec, name, getattr(body, name))
     if body.vm_size is not None or body.task_slots_per_node is not None:
-        _check_slots(spec.vm_size, spec.task_slots_per_node or 1)
+        check_slots(spec.vm_size, spec.task_slots_per_node or 1)
     return _save_spec(tx, record, pool, spec)
 
 
@@ -159,8 +115,8 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     body: PoolReplace = request.body
     check_pool_replace(body)
     check_certificates(tx.db, body.certificate_references or [])
-    _check_packages(body)
-    _check_start_task(body.start_task)
+    check_pool_packages(body)
+    check_start_task(body.start_task)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
     spec.start_task = body.start_task
     spec.application_package_references = body.application_package_references or None
@@ -172,20 +128,8 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
 
 def delete_pool(tx: Tx, request: Request) -> Answer:
     """Delete a pool: its nodes leave, what runs is requeued. Refuses: PoolBeingDeleted."""
-    record, pool = changeable_pool(tx, request, "delete")
-    pool.state = POOL.after(pool.state, "delete")
-    pool.allocation_state = ALLOCATION.after(pool.allocation_state, "empty")
-    rows.save_pool(
-        tx.db,
-        record.key,
-        state=pool.state,
-        state_us=tx.now_us,
-        allocation_state=pool.allocation_state,
-        allocation_us=tx.now_us,
-        target_dedicated=0,
-        target_low_priority=0,
-    )
-    tx.memory.touched_pools.add(pool.key)
+    _, pool = changeable_pool(tx, request, "delete")
+    begin_delete_pool(tx, pool)
     return Answer()
 
 
@@ -205,7 +149,7 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
         pool,
         record.target_dedicated if dedicated is None else dedicated,
         record.target_low_priority if low_priority is None else low_priority,
-        timeout_s=_resize_timeout_s(body.resize_timeout),
+        timeout_s=resize_timeout_s(body.resize_timeout),
         option=body.node_deallocation_option or "requeue",
     )
     return touched_pool(tx, record)
@@ -249,7 +193,7 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
         pool,
         max(0, record.target_dedicated - dedicated),
         max(0, record.target_low_priority - (len(nodes) - dedicated)),
-        timeout_s=_resize_timeout_s(body.resize_timeout),
+        timeout_s=resize_timeout_s(body.resize_timeout),
         option=option,
     )
     for node in nodes:
@@ -307,46 +251,6 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
     for job in tx.memory.jobs_of_pool(pool.key):
         reseat_manager(tx, job)
     return touched_pool(tx, record)
-
-
-def _resize_timeout_s(text: str | None) -> float:
-    """Seconds of a resizeTimeout; the unlimited one is as long as the wire can say."""
-    if text is None:
-        return RESIZE_TIMEOUT_S
-    seconds = parse_duration(text)
-    return UNLIMITED_TIMEOUT_S if seconds is None else seconds
-
-
-def _interval_s(body: PoolCreate) -> float:
-    """Seconds of a pool's autoScaleEvaluationInterval."""
-    text = body.auto_scale_evaluation_interval
-    return (parse_duration(text) if text else None) or INTERVAL_DEFAULT_S
-
-
-def _check_slots(vm_size: str, slots: int) -> None:
-    limit = min(256, SLOTS_PER_CORE_MAX * cores_of(vm_size))
-    if slots > limit:
-        raise invalid_property(
-            "taskSlotsPerNode", slots, f"A node of size {vm_size} has at most {limit} slots."
-        )
-
-
-def _check_machine(machine: VirtualMachineConfiguration | None) -> None:
-    if machine is not None and machine.container_configuration is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
-
-
-def _check_start_task(start: StartTask | None) -> None:
-    if start is not None and start.container_settings is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
-
-
-def _check_packages(body: PoolCreate | PoolUpdate | PoolReplace) -> None:
-    if body.application_package_references:
-        raise Refused(
-            "InvalidApplicationPackageReferences",
-            "The account has no application of this id and version.",
-        )
 
 
 def node_counts(db: Connection, pool: PoolRecord, is_dedicated: bool) -> dict[str, int]:
