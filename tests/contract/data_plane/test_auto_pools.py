@@ -56,7 +56,7 @@ def test_keep_alive_is_patched(batch):
     info = m.BatchPoolInfo(auto_pool_specification=auto)
     batch.update_job(job_id, m.BatchJobUpdateOptions(pool_info=info))
     pool_id = batch.get_job(job_id).execution_info.pool_id
-    batch.begin_terminate_job(job_id, m.BatchJobTerminateOptions(), polling_interval=0).wait()
+    batch.begin_terminate_job(job_id, {"terminateReason": "over"}, polling_interval=0).wait()
     until(lambda: batch.get_job(job_id).state == "completed")
     assert batch.get_pool(pool_id).state == "active"
     batch.begin_delete_pool(pool_id, polling_interval=0)
