@@ -15,7 +15,7 @@ from lote.store.lists import Page
 from lote.wire.errors import invalid_query
 from lote.wire.filters import FILTERS
 from lote.wire.odata import Expr, parse_expand, parse_filter, parse_select, select_members
-from lote.wire.spelling import selectable_members, spell
+from lote.wire.spelling import selectable_members, spelling
 
 
 class HasId(Protocol):
@@ -50,7 +50,8 @@ def answer_page(
 ) -> Answer:
     """A page of a list; ``records`` holds one more than the page if there is a next one."""
     size = request.page_size
-    shown = [chosen(request, struct, view(record)) for record in records[:size]]
+    choose = choice(request, struct)
+    shown = [choose(view(record)) for record in records[:size]]
     next_id = records[size - 1].id if len(records) > size else None
     return answer_list(request, shown, next_id)
 
@@ -70,8 +71,13 @@ def answer_one(
     request: Request, shown: dict[str, Any], struct: type[msgspec.Struct], modified_us: int | None
 ) -> Answer:
     """One entity, with its metadata first and only the members selected."""
+    return answer_chosen(request, chosen(request, struct, shown), modified_us)
+
+
+def answer_chosen(request: Request, shown: dict[str, Any], modified_us: int | None) -> Answer:
+    """One entity whose members are chosen already, with its metadata first."""
     body = {"odata.metadata": f"{request.base_url}/$metadata#{request.operation.metadata}"}
-    return json_answer(body | chosen(request, struct, shown), modified_us)
+    return json_answer(body | shown, modified_us)
 
 
 def chosen(request: Request, struct: type[msgspec.Struct], shown: dict[str, Any]) -> dict[str, Any]:
@@ -79,14 +85,28 @@ def chosen(request: Request, struct: type[msgspec.Struct], shown: dict[str, Any]
 
     Refuses: InvalidQueryParameterValue.
     """
-    shown = spell(shown, struct, request.api_version)
+    return choice(request, struct)(shown)
+
+
+def choice(
+    request: Request, struct: type[msgspec.Struct]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What ``chosen`` does, for a whole page: options are read once. Refuses as that does."""
+    plan = spelling(struct, request.api_version)
+    names = selected(request, struct)
+    if not names:
+        return plan
+    return lambda shown: select_members(plan(shown), names)
+
+
+def selected(request: Request, struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The members of ``$select``; () for all. Refuses: InvalidQueryParameterValue, for members
+    and expansions that there are not."""
     expand = request.query.get("expand")
     if expand:
         parse_expand(expand)
     select = request.query.get("select")
-    if not select:
-        return shown
-    return select_members(shown, parse_select(select, selectable_members(struct)))
+    return parse_select(select, selectable_members(struct)) if select else ()
 
 
 def paged(request: Request, items: Sequence[R]) -> tuple[list[R], str | None]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from lote.wire.errors import Refused
@@ -30,6 +31,8 @@ _SIGNED = (
     "if-unmodified-since",
     "range",
 )
+_LENGTH = _SIGNED.index("content-length")
+_CACHED_QUERY_CHARS_MAX = 256  # longer ones are filters, and seldom come twice
 
 
 def parse_authorization(value: str | None) -> tuple[str, str]:
@@ -57,10 +60,9 @@ def verify(
         given = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         raise _failed("The signature is not valid base64.") from None
-    secrets = [base64.b64decode(key) for key in keys]
     for text in _candidates(method, raw_path, raw_query, headers, account):
         signed = text.encode("utf-8", "surrogateescape")
-        for secret in secrets:
+        for secret in _secrets(keys):
             if hmac.compare_digest(hmac.digest(secret, signed, "sha256"), given):
                 return
     raise _failed(
@@ -74,31 +76,38 @@ def check_date(headers: Mapping[str, str], now_us: int, skew_s: float) -> None:
     if not text:
         raise _failed("The request carries neither an ocp-date nor a Date header.")
     try:
-        sent_us = parse_http_date(text)
+        sent_us = _date_us(text)
     except ValueError:
         raise _failed("The date in the request is not an RFC 1123 date.") from None
     if abs(now_us - sent_us) > skew_s * 1_000_000:
         raise _failed("The date in the request is too far from the time of the service.")
 
 
+@lru_cache(maxsize=8)
+def _secrets(keys: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(base64.b64decode(key) for key in keys)
+
+
+_date_us = lru_cache(maxsize=256)(parse_http_date)  # clients that are busy repeat a second's date
+
+
 def _candidates(
     method: str, raw_path: str, raw_query: str, headers: Mapping[str, str], account: str
-) -> list[str]:
+) -> Iterator[str]:
+    """The texts that may have been signed, the likeliest first."""
     values = [headers.get(name, "") for name in _SIGNED]
-    ocp = "".join(
-        f"{name}:{headers[name].strip()}\n" for name in sorted(headers) if name.startswith("ocp-")
-    )
-    lengths = [values[2]] if values[2] != "0" else ["0", ""]
-    tails = _query_tails(raw_query)
-    texts = []
-    for length in lengths:
-        values[2] = length
+    signed_too = sorted([name for name in headers if name.startswith("ocp-")])
+    ocp = "".join([f"{name}:{headers[name].strip()}\n" for name in signed_too])
+    is_short = len(raw_query) <= _CACHED_QUERY_CHARS_MAX
+    tails = _short_query_tails(raw_query) if is_short else _query_tails(raw_query)
+    for length in ("0", "") if values[_LENGTH] == "0" else (values[_LENGTH],):
+        values[_LENGTH] = length
         head = "\n".join([method, *values])
-        texts += [f"{head}\n{ocp}/{account}{raw_path}{tail}" for tail in tails]
-    return texts
+        for tail in tails:
+            yield f"{head}\n{ocp}/{account}{raw_path}{tail}"
 
 
-def _query_tails(raw_query: str) -> list[str]:
+def _query_tails(raw_query: str) -> tuple[str, ...]:
     """The query as clients sign it: without parameters that have no value, and with them."""
     given, filled = _first_values(raw_query)
     tails = [_tail(filled)]
@@ -108,7 +117,10 @@ def _query_tails(raw_query: str) -> list[str]:
     if lower != sorted(given):
         # Lower-cased names keep the order of the original ones, as .NET does it.
         tails += [_tail(filled, lower=True), _tail(given, lower=True)]
-    return tails
+    return tuple(tails)
+
+
+_short_query_tails = lru_cache(maxsize=256)(_query_tails)
 
 
 def _tail(query: Mapping[str, str], *, lower: bool = False) -> str:

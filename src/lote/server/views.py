@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from lote.server.spec_views import (
     DEFAULT_IDENTITY,
     shown_pool_spec,
     shown_spec,
+    shown_task_spec,
     view_job_settings,
     view_pool_settings,
     view_schedule,
@@ -32,14 +33,11 @@ from lote.store.records import (
 from lote.wire.formats import etag_of, format_duration, format_timestamp
 from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobScheduleCreate
-from lote.wire.task import TaskCreate
 
 Shown = dict[str, Any]
 
 UNLIMITED_TIMEOUT_S = 1e9  # ours: how the longest resizeTimeout is kept; timers can count it
 
-# Escapes too: some clients write "=" as \u003d.
-_MAY_HOLD_SECRETS = re.compile(rb"sig=|password|\\u", re.IGNORECASE)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -198,9 +196,7 @@ def view_job_schedule(record: JobScheduleRecord, next_us: int | None, base_url: 
 
 def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: str) -> Shown:
     """A task as the service shows it. ``retries_default`` is the job's maxTaskRetryCount."""
-    spec = _decode(record.spec)
-    if _MAY_HOLD_SECRETS.search(record.spec):
-        spec = shown_spec(record.spec, TaskCreate)
+    spec = shown_task_spec(record.spec)
     shown: Shown = {"id": record.id}
     if "displayName" in spec:
         shown["displayName"] = spec["displayName"]
@@ -223,6 +219,24 @@ def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: s
     return shown
 
 
+def view_quick_members(record: TaskRecord, names: Iterable[str]) -> Shown:
+    """Those of the ``QUICK_MEMBERS`` named that the task has."""
+    values = ((name, _QUICK[name](record)) for name in names)
+    return {name: value for name, value in values if value is not None}
+
+
+# What programs that wait for tasks select: members that do not need the spec.
+_QUICK: Mapping[str, Callable[[TaskRecord], object]] = {
+    "id": lambda record: record.id,
+    "eTag": lambda record: etag_of(record.modified_us),
+    "lastModified": lambda record: format_timestamp(record.modified_us),
+    "creationTime": lambda record: format_timestamp(record.created_us),
+    "state": lambda record: STATE_OF_PHASE[record.phase],
+    "stateTransitionTime": lambda record: format_timestamp(record.state_us),
+    "requiredSlots": lambda record: record.slots,
+    "executionInfo": lambda record: _execution(record),
+}
+QUICK_MEMBERS = frozenset(_QUICK)
 _TASK_PLACED = frozenset({"id", "displayName", "userIdentity", "constraints", "requiredSlots"})
 
 

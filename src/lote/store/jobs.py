@@ -13,6 +13,10 @@ _BY_KEY = f"SELECT {_COLUMNS} FROM job WHERE key = ?"
 _ALIVE = f"SELECT {_COLUMNS} FROM job WHERE state <> 'completed' ORDER BY key"
 _COUNT_COLUMNS = columns(JobCount)
 _GET_COUNT = f"SELECT {_COUNT_COLUMNS} FROM job_count WHERE job_key = ?"
+_GET_COUNT_BY_ID = (
+    f"SELECT {columns(JobCount, 'job_count.')} FROM job"
+    " JOIN job_count ON job_count.job_key = job.key WHERE job.id = ?"
+)
 _SAVE_COUNT = (
     f"INSERT OR REPLACE INTO job_count (job_key, {_COUNT_COLUMNS})"
     f" VALUES ({', '.join('?' * (1 + len(JobCount.__struct_fields__)))})"
@@ -68,6 +72,12 @@ def get_job_count(db: Connection, key: int) -> JobCount:
     """The counts of a job's tasks; zeros when there is no such job."""
     row = db.execute(_GET_COUNT, (key,)).fetchone()
     return JobCount(*row) if row else JobCount()
+
+
+def get_job_count_by_id(db: Connection, job_id: str) -> JobCount | None:
+    """The counts of the tasks of the job of that id, if there is one."""
+    row = db.execute(_GET_COUNT_BY_ID, (job_id,)).fetchone()
+    return JobCount(*row) if row else None
 
 
 def save_job_counts(db: Connection, counts: Iterable[tuple[int, JobCount]]) -> None:

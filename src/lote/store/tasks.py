@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from lote.store.database import Connection
-from lote.store.records import BLOCKED, COMPLETED, PLACED, READY, RUNNING, SATISFIES, TaskRecord
+from lote.store.records import (
+    BLOCKED,
+    COMPLETED,
+    PLACED,
+    READY,
+    RUNNING,
+    SATISFIES,
+    JobRecord,
+    TaskRecord,
+    columns,
+)
 
 KEY_BLOCK = 100_000  # task keys reserved at a time, so that a key is never used twice
 
@@ -60,6 +70,13 @@ FROM_TASKS = (
     " JOIN task_spec ON task_spec.key = task.key LEFT JOIN node ON node.key = task.node_key"
 )
 _GET = f"{FROM_TASKS} WHERE task.job_key = ? AND task.id = ?"
+_GET_WITH_JOB = (
+    f"SELECT {columns(JobRecord, 'job.')}, {_TASK}, node.id, node.pool_id, task_spec.spec FROM job"
+    " LEFT JOIN task ON task.job_key = job.key AND task.id = ?"
+    " LEFT JOIN task_spec ON task_spec.key = task.key LEFT JOIN node ON node.key = task.node_key"
+    " WHERE job.id = ?"
+)
+_JOB_FIELDS = len(JobRecord.__struct_fields__)
 _BY_KEY = f"{FROM_TASKS} WHERE task.key = ?"
 _ADD = (
     "INSERT INTO task (key, job_key, id, phase, flags, slots, waiting, created_us, modified_us,"
@@ -117,6 +134,20 @@ def get_task(db: Connection, job_key: int, task_id: str) -> TaskRecord | None:
     """The task of that id in the job, in any spelling of its letters."""
     row = db.execute(_GET, (job_key, task_id)).fetchone()
     return TaskRecord(*row) if row else None
+
+
+def get_task_with_job(
+    db: Connection, job_id: str, task_id: str
+) -> tuple[JobRecord | None, TaskRecord | None]:
+    """The job and the task of these ids, as far as they exist, in any spelling of their letters.
+
+    One statement: most of what a point read costs is its transaction.
+    """
+    row = db.execute(_GET_WITH_JOB, (task_id, job_id)).fetchone()
+    if row is None:
+        return None, None
+    job = JobRecord(*row[:_JOB_FIELDS])
+    return job, None if row[_JOB_FIELDS] is None else TaskRecord(*row[_JOB_FIELDS:])
 
 
 def get_task_by_key(db: Connection, key: int) -> TaskRecord | None:

@@ -4,7 +4,8 @@ those that were renamed have their old names, and what had another shape has it 
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,8 +24,18 @@ Shown = dict[str, Any]
 
 def spell(shown: Shown, struct: type[msgspec.Struct], version: str) -> Shown:
     """``shown``, a ``struct`` in the newest spelling, as clients of ``version`` know it."""
+    return spelling(struct, version)(shown)
+
+
+@cache
+def spelling(struct: type[msgspec.Struct], version: str) -> Callable[[Shown], Shown]:
+    """What ``spell`` does to a ``struct`` in this version."""
     plan = _plan(struct, version)
-    return shown if plan is None else _spelled(plan, shown)
+    return _unchanged if plan is None else partial(_spelled, plan)
+
+
+def _unchanged(shown: Shown) -> Shown:
+    return shown
 
 
 @cache
@@ -42,6 +53,8 @@ class _Plan(NamedTuple):
     hidden: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]  # new name, old name
     inner: tuple[tuple[str, _Plan], ...]  # members that hold structs that differ
+    touched: frozenset[str]  # members that any of this is about
+    is_reshaped: bool
 
 
 @cache
@@ -62,9 +75,12 @@ def _plan(struct: type[msgspec.Struct], version: str) -> _Plan | None:
             plan = _plan(held, version)
             if plan is not None:
                 inner.append((field.encode_name, plan))
-    if not (hidden or renamed or inner or _is_reshaped(struct, version)):
+    is_reshaped = _is_reshaped(struct, version)
+    if not (hidden or renamed or inner or is_reshaped):
         return None
-    return _Plan(struct, version, tuple(sorted(hidden)), renamed, tuple(inner))
+    touched = hidden.union((new for new, _ in renamed), (name for name, _ in inner))
+    names = tuple(sorted(hidden))
+    return _Plan(struct, version, names, renamed, tuple(inner), touched, is_reshaped)
 
 
 def _held_struct(kind: inspect.Type) -> type[msgspec.Struct] | None:
@@ -78,8 +94,10 @@ def _held_struct(kind: inspect.Type) -> type[msgspec.Struct] | None:
 
 
 def _spelled(plan: _Plan, shown: Shown) -> Shown:
-    if _is_reshaped(plan.struct, plan.version):
+    if plan.is_reshaped:
         shown = _reshape(plan.struct, shown, plan.version)
+    elif plan.touched.isdisjoint(shown):
+        return shown
     changed = {name: value for name, value in shown.items() if name not in plan.hidden}
     for name, inner in plan.inner:
         value = changed.get(name)

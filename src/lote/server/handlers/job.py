@@ -73,8 +73,10 @@ def get_job(db: Connection, request: Request) -> Answer:
 
 def get_job_task_counts(db: Connection, request: Request) -> Answer:
     """Tasks of a job by state, exact. Refuses: JobNotFound."""
-    record = existing_job(db, request.params["job_id"])
-    counts = view_counts(rows.get_job_count(db, record.key))
+    found = rows.get_job_count_by_id(db, request.params["job_id"])
+    if found is None:
+        raise Refused("JobNotFound")
+    counts = view_counts(found)
     counts = spell(counts, TaskCountsResult, request.api_version)
     metadata = f"{request.base_url}/$metadata#{request.operation.metadata}"
     return json_answer({"odata.metadata": metadata} | counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,11 +15,11 @@ from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
 from lote.server.new_tasks import check_carried_out, next_task_key
 from lote.server.owner import Tx
-from lote.server.pages import answer_list, answer_one, chosen, page_of
+from lote.server.pages import answer_chosen, answer_list, choice, page_of, selected
 from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
 from lote.server.runs import USER_ENDED, end_now, failure_text, kill, move_count
-from lote.server.views import task_directory, view_task
+from lote.server.views import QUICK_MEMBERS, task_directory, view_quick_members, view_task
 from lote.store import dependencies
 from lote.store import tasks as rows
 from lote.store.database import Connection
@@ -39,6 +40,8 @@ from lote.store.records import (
 from lote.wire.check_tasks import check_task, check_task_in_job, check_task_replace
 from lote.wire.errors import Refused, error_object
 from lote.wire.formats import etag_of, format_timestamp
+from lote.wire.odata import select_members
+from lote.wire.spelling import spelling
 from lote.wire.task import Task, TaskCreate, TaskReplace
 from lote.wire.task_groups import (
     Entry,
@@ -190,19 +193,25 @@ def _flags(task: TaskCreate) -> int:
 def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
-    retries = job_retries(job)
+    view = _viewer(request, job)
     records, go_on = page_of_tasks(db, job.key, page_of(request, "tasks"))
-    shown = [
-        chosen(request, Task, view_task(one, job.id, retries, request.base_url)) for one in records
-    ]
-    return answer_list(request, shown, go_on)
+    return answer_list(request, [view(one) for one in records], go_on)
 
 
 def get_task(db: Connection, request: Request) -> Answer:
     """One task. Refuses: JobNotFound, TaskNotFound."""
     job, record = existing_task(db, request)
-    shown = view_task(record, job.id, job_retries(job), request.base_url)
-    return answer_one(request, shown, Task, record.modified_us)
+    return answer_chosen(request, _viewer(request, job)(record), record.modified_us)
+
+
+def _viewer(request: Request, job: JobRecord) -> Callable[[TaskRecord], dict[str, Any]]:
+    """How this request shows a task of the job. Refuses: InvalidQueryParameterValue."""
+    names = selected(request, Task)
+    if names and QUICK_MEMBERS.issuperset(names):
+        spell = spelling(Task, request.api_version)
+        return lambda record: select_members(spell(view_quick_members(record, names)), names)
+    choose, retries = choice(request, Task), job_retries(job)
+    return lambda record: choose(view_task(record, job.id, retries, request.base_url))
 
 
 def list_subtasks(db: Connection, request: Request) -> Answer:
@@ -312,8 +321,9 @@ def reactivate_task(tx: Tx, request: Request) -> Answer:
 
 def existing_task(db: Connection, request: Request) -> tuple[JobRecord, TaskRecord]:
     """The task and its job. Refuses: JobNotFound, TaskNotFound."""
-    job = existing_job(db, request.params["job_id"])
-    record = rows.get_task(db, job.key, request.params["task_id"])
+    job, record = rows.get_task_with_job(db, request.params["job_id"], request.params["task_id"])
+    if job is None:
+        raise Refused("JobNotFound")
     if record is None:
         raise Refused("TaskNotFound")
     return job, record
