@@ -21,6 +21,8 @@ NAMES = (
     "end_to_end",
     "latency",
     "acceptance",
+    "plane",
+    "decode",
     "million_queued",
     "footprint",
     "scripted_nodes",

@@ -1,23 +1,27 @@
 """What reading and checking a hundred tasks costs, against a bare typed decode of the same body.
 
-python -m benchmarks.decode
+python benchmarks/decode.py
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
+from figures import Figure, answer
 from posting import TaskMaker, bare_task, runnable_task, usual_task
 
 from lote.wire.plain_tasks import are_plain
 from lote.wire.task import TaskGroup
 from lote.wire.task_groups import decode_task_group
 
+QUESTION = "decode"
+RATIO_MAX = 2.0  # of the usual body
 TASKS = 100  # REST: Add Task Collection
-ROUNDS, CALLS = 30, 20
+ROUNDS, CALLS = 30, 5
 
 
 def escaped_task(number: int) -> bytes:
@@ -54,31 +58,34 @@ def best_us(work: Callable[[], object]) -> float:
     return best_s * 1e6
 
 
-def measure(make: TaskMaker) -> dict[str, float | int | bool]:
-    """One body: microseconds of each way to read it."""
+def ratios(make: TaskMaker) -> tuple[float, float, float, int]:
+    """One body: looking at all rules, and keeping all of it too, both to the bare typed decode;
+    then microseconds of all a task, and the body's bytes."""
     body = b'{"value":[' + b",".join(make(number) for number in range(TASKS)) + b"]}"
     decoder = msgspec.json.Decoder(TaskGroup)
     tasks = decoder.decode(body).value
     typed_us = best_us(lambda: decoder.decode(body))
     checked_us = typed_us + best_us(lambda: are_plain(tasks, body))
     whole_us = best_us(lambda: decode_task_group(body))
-    return {
-        "bytes": len(body),
-        "is_plain": are_plain(tasks, body),
-        "typed_us": round(typed_us, 1),
-        "checked_us": round(checked_us, 1),
-        "checked_ratio": round(checked_us / typed_us, 2),
-        "checked_and_spelled_us": round(whole_us, 1),
-        "checked_and_spelled_ratio": round(whole_us / typed_us, 2),
-        "a_task_us": round(whole_us / TASKS, 2),
-    }
+    return checked_us / typed_us, whole_us / typed_us, whole_us / TASKS, len(body)
 
 
-def main() -> None:
-    """Print a line of JSON a body."""
+def measure(given: argparse.Namespace) -> Iterator[Figure]:
+    """Each body, the usual one with bounds."""
     for name, make in BODIES.items():
-        print(json.dumps({"body": name} | measure(make)))
+        found = [ratios(make) for _ in range(given.runs)]
+        checked, whole, a_task_us = ([one[n] for one in found] for n in range(3))
+        yield Figure(
+            QUESTION,
+            f"{TASKS} {name} tasks decoded and checked",
+            "bare typed decodes",
+            checked,
+            must=RATIO_MAX if name == "usual" else None,
+            better="less",
+            note=f"{found[0][3]:,} bytes; with the JSON to keep of each"
+            f" {statistics.median(whole):.2f}, {statistics.median(a_task_us):.2f} µs a task",
+        )
 
 
 if __name__ == "__main__":
-    main()
+    answer(__doc__, measure)

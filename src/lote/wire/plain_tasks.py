@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 from msgspec.structs import astuple
@@ -105,27 +104,34 @@ def _are_downloads(column: Column, has_escapes: bool) -> bool:
     if not flat:
         return True
     files = list(zip(*map(astuple, flat), strict=True))
-    urls, paths = files[_URL], files[_PATH]
-    count = len(urls)
-    if None in urls or None in paths:
-        return False
+    count = len(flat)
     if any(files[index].count(None) != count for index in _RARE_OF_FILES):
         return False
-    sources = "".join(urls)
+    try:
+        urls, paths = "\n".join(files[_URL]), "\n".join(files[_PATH])
+    except TypeError:  # one of them has none
+        return False
+    if has_escapes and tuple(urls.split()) != files[_URL]:
+        return False  # white space in one of them, a line break perhaps
     return (
-        (_share_a_host(urls) or _fit(_are_urls, urls))
-        and _fit(_are_paths, paths, without="..")
-        and sources.isascii()
-        and (len(sources.split()) == 1 if has_escapes else " " not in sources)
+        " " not in urls
+        and urls.isascii()
+        and (_share_a_host(urls, count) or _match(_are_urls, urls, count))
+        and _match(_are_paths, paths, count)
+        and ".." not in paths
     )
 
 
-def _share_a_host(urls: Column) -> bool:
-    head = _url_head(urls[0])
-    return head is not None and all(map(str.startswith, urls, repeat(head.group())))
+def _share_a_host(urls: str, count: int) -> bool:
+    head = _url_head(urls)
+    return head is not None and urls.count("\n" + head.group()) == count - 1
 
 
-def _fit(pattern: Callable[[str], object], values: Column, without: str = "\0") -> bool:
-    """Whether all values match a pattern of lines, and none has ``without`` in it."""
-    lines = "\n".join(values) + "\n"
-    return lines.count("\n") == len(values) and without not in lines and pattern(lines) is not None
+def _fit(pattern: Callable[[str], object], values: Column) -> bool:
+    """Whether all values match a pattern of lines."""
+    return _match(pattern, "\n".join(values), len(values))
+
+
+def _match(pattern: Callable[[str], object], lines: str, count: int) -> bool:
+    lines += "\n"
+    return lines.count("\n") == count and "\0" not in lines and pattern(lines) is not None

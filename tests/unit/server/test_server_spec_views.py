@@ -8,15 +8,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lote.server.spec_views import (
     shown_spec,
+    shown_task_spec,
     view_job_settings,
     view_pool_settings,
     view_schedule,
     view_start_task,
     view_task_constraints,
 )
+from lote.server.views import QUICK_MEMBERS, view_quick_members, view_task
+from lote.store.records import COMPLETED, READY, TaskRecord
 from lote.wire.check_jobs import check_job, check_job_schedule
 from lote.wire.check_pools import check_pool
 from lote.wire.check_tasks import check_task
@@ -209,3 +214,49 @@ def test_durations_and_moments_have_one_spelling():
 
 def test_a_start_task_is_shown_with_its_defaults():
     assert view_start_task({"commandLine": "x", "waitForSuccess": False})["waitForSuccess"] is False
+
+
+# What signatures, quotes, escapes and white space of other alphabets are made of.
+PIECES = st.sampled_from(
+    [
+        *("sig=", "SIG=", "Sig=", "\u017fig=", "?", "&", ";", "a", "9%2F", "/", "REDACTED"),
+        *('"', "'", "\\", "\\\\", " ", "\n", "\t", "\x08", "\x1f", "\x7f"),
+        *("\u00a0", "\u2028", "é", "password"),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+@example('http://h/x?sig=a\\"b')
+@example("?sig=&sig=a")
+@example("?sig=a\u00a0b&sIg=c")
+def test_a_task_is_shown_quickly_as_it_is_shown_thoroughly(text):
+    task = TaskCreate(id="t", command_line=text, display_name=f"?sig={text}")
+    spec = msgspec.json.encode(task)
+    assert shown_task_spec(spec) == shown_spec(spec, TaskCreate)
+
+
+QUICK_NAMES = sorted(QUICK_MEMBERS)
+
+
+@given(st.sets(st.sampled_from(QUICK_NAMES), min_size=1), st.booleans())
+def test_members_shown_without_the_spec_are_those_of_the_whole_view(names, ended):
+    record = a_task_record(ended=ended)
+    whole = view_task(record, "j", 3, "http://h")
+    assert view_quick_members(record, names) == {name: whole[name] for name in names}
+
+
+def a_task_record(*, ended: bool) -> TaskRecord:
+    """A task as the store gives it, before and after its run."""
+    facts: dict[str, Any] = dict.fromkeys(TaskRecord.__struct_fields__)
+    facts |= {"key": 1, "job_key": 1, "id": "t", "phase": READY, "flags": 0, "slots": 2}
+    facts |= {
+        "waiting": 0,
+        "created_us": 1_000_000,
+        "modified_us": 2_000_001,
+        "state_us": 3_500_000,
+    }
+    facts |= {"run": 0, "retries": 0, "requeues": 0, "reruns": 0, "spec": b'{"commandLine":"x"}'}
+    if ended:
+        facts |= {"phase": COMPLETED, "start_us": 4, "end_us": 5, "exit_code": 0, "result": 1}
+    return TaskRecord(**facts)

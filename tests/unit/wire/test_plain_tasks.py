@@ -42,6 +42,9 @@ PLAIN = [
     {"requiredSlots": 256, "constraints": {"maxTaskRetryCount": -1, "retentionTime": "P1D"}},
 ]
 NOT_PLAIN = [
+    {"resourceFiles": [FILE | {"httpUrl": FILE["httpUrl"] + "\t"}]},
+    {"resourceFiles": [FILE | {"httpUrl": FILE["httpUrl"] + "\n" + FILE["httpUrl"]}]},
+    {"resourceFiles": [FILE | {"httpUrl": FILE["httpUrl"] + " "}]},
     {"id": ""},
     {"id": "a b"},
     {"id": "a\n"},
