@@ -114,7 +114,9 @@ class Sender:
     def _hold_parts(
         self, connection: sqlite3.Connection, blob: Blob, start: int, end: int
     ) -> Outgoing | None:
-        parts = find_parts(connection, blob.id, start, end)
+        parts = _parts_of_version(connection, blob, start, end)
+        if parts is None:
+            return None
         self._depot.pins.add(part.content for part in parts)
         if not _still_made_of(connection, blob, parts):  # pinned too late to be sure
             self._depot.unpin([part.content for part in parts])
@@ -233,6 +235,24 @@ def read_rows(connection: sqlite3.Connection, run: Sequence[Part], start: int, e
     found = dict(rows.fetchall())
     whole = b"".join([found[part.content] for part in run])
     return whole[max(start - run[0].start, 0) : end - run[0].start]
+
+
+def _parts_of_version(
+    connection: sqlite3.Connection, blob: Blob, start: int, end: int
+) -> list[Part] | None:
+    """The parts of a stretch of the very version whose row was read; None if there is another.
+
+    Both are looked at in one snapshot of the database: else the size of one version would go with
+    the parts of the next.
+    """
+    connection.execute("BEGIN")
+    try:
+        row = connection.execute("SELECT etag FROM blob WHERE id = ?", (blob.id,)).fetchone()
+        if row is None or row[0] != blob.etag:
+            return None
+        return find_parts(connection, blob.id, start, end)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _still_made_of(connection: sqlite3.Connection, blob: Blob, parts: Sequence[Part]) -> bool:

@@ -76,3 +76,31 @@ def test_a_file_is_open_as_long_as_somebody_reads_it(tmp_path, is_whole):
     asyncio.run(leave_early())
     depot.close()
     assert depot.failures == []
+
+
+def test_the_size_and_the_parts_of_a_log_are_of_one_version(rig):
+    """One that is replaced between the look at its row and at its parts is looked at again."""
+    kind = {"x-ms-blob-type": "AppendBlob"}
+
+    def write(*bodies):
+        assert rig.put("log", b"", headers=kind).status == 201
+        for body in bodies:
+            assert rig.put("log", body, query={"comp": "appendblock"}, headers={}).status == 201
+
+    write(b"first" * 10)
+    looks = []
+
+    def wanted(found):
+        looks.append(found.size)
+        if len(looks) == 1:  # in a thread of the reader
+            write(b"the second is ", b"longer than the first was" * 10)
+        return 0, found.size
+
+    async def read():
+        depot = rig.app._depot
+        sender = Sender(depot)
+        outgoing = await sender.find(lambda connection: 1, b"log", wanted)
+        return b"".join([chunk async for chunk in sender.stream(outgoing)])
+
+    assert asyncio.run(read()) == b"the second is " + b"longer than the first was" * 10
+    assert looks == [50, 264]
