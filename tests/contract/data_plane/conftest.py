@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -184,6 +186,14 @@ class Gate:
         self._file.touch()
 
 
+@contextmanager
+def new_gate() -> Iterator[Gate]:
+    """A gate that tasks can see: any pytest that starts closes pytest's own folder to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Gate(Path(folder))
+
+
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
+def gate() -> Iterator[Gate]:
+    with new_gate() as made:
+        yield made
