@@ -8,7 +8,7 @@ from lote.store.records import JobRecord, JobScheduleRecord, columns
 _COLUMNS = columns(JobScheduleRecord)
 _BY_ID = f"SELECT {_COLUMNS} FROM job_schedule WHERE id = ?"
 _BY_KEY = f"SELECT {_COLUMNS} FROM job_schedule WHERE key = ?"
-_ALL = f"SELECT {_COLUMNS} FROM job_schedule ORDER BY id"
+_PAGE = f"SELECT {_COLUMNS} FROM job_schedule WHERE id > ? ORDER BY id LIMIT ?"
 _LIVING = f"SELECT {_COLUMNS} FROM job_schedule WHERE state <> 'completed' ORDER BY key"
 _JOBS = f"SELECT {columns(JobRecord)} FROM job WHERE schedule_key = ? AND state <> 'deleting'"
 _CHANGEABLE = frozenset(JobScheduleRecord.__struct_fields__) - {"key", "id", "created_us"}
@@ -26,9 +26,9 @@ def get_job_schedule_by_key(db: Connection, key: int) -> JobScheduleRecord | Non
     return JobScheduleRecord(*row) if row else None
 
 
-def list_job_schedules(db: Connection) -> list[JobScheduleRecord]:
-    """All schedules, in order of their ids."""
-    return [JobScheduleRecord(*row) for row in db.execute(_ALL)]
+def list_job_schedules(db: Connection, after_id: str | None, limit: int) -> list[JobScheduleRecord]:
+    """Schedules in order of their ids, those behind ``after_id``."""
+    return [JobScheduleRecord(*row) for row in db.execute(_PAGE, (after_id or "", limit))]
 
 
 def list_living_schedules(db: Connection) -> list[JobScheduleRecord]:

@@ -5,7 +5,7 @@ A page begins behind the last id of the one before, so paging is stable while th
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import NamedTuple, Protocol, TypeVar, assert_never
 
 import msgspec
 
@@ -51,9 +51,18 @@ _RESULTS = {"success": 1, "failure": 0}
 Sql = tuple[str, list[object]]
 
 
-SCAN_MAX = 30_000  # tasks one page looks at: some 10 ms
+SCAN_MAX = 30_000  # rows one page looks at: some 10 ms
+TERMS_FREE = 8  # a filter of more comparisons than clients write looks at fewer rows
 BOUNDS_MAX = 16  # parts of a filter that are looked at for bounds of ids
 LAST_CHARACTER = "\U0010ffff"  # sorts behind whatever an id may go on with
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=_HasId)
 
 
 class Page(msgspec.Struct):
@@ -71,53 +80,89 @@ def list_pools(db: Connection, page: Page) -> list[PoolRecord]:
     return [PoolRecord(*row) for row in db.execute(text, [*values, page.limit + 1])]
 
 
-def list_jobs(db: Connection, page: Page, schedule_key: int | None = None) -> list[JobRecord]:
-    """One page of jobs, or of a schedule's jobs, and one more if there is a next page."""
-    condition, values = _conditions(page, _JOB_COLUMNS, "id")
-    if schedule_key is not None:
-        condition, values = f"schedule_key = ? AND {condition}", [schedule_key, *values]
-    text = f"SELECT {columns(JobRecord)} FROM job WHERE {condition} ORDER BY id LIMIT ?"
-    return [JobRecord(*row) for row in db.execute(text, [*values, page.limit + 1])]
+def list_jobs(
+    db: Connection, page: Page, schedule_key: int | None = None
+) -> tuple[list[JobRecord], str | None]:
+    """One page of jobs, or of a schedule's jobs, and the id to go on behind; see ``list_tasks``."""
+    scope: Sql = ("1", []) if schedule_key is None else ("schedule_key = ?", [schedule_key])
+    select = f"SELECT {columns(JobRecord)} FROM job"
+    if page.where is None:
+        condition, values = _conditions(page, _JOB_COLUMNS, "id")
+        text = f"{select} WHERE {scope[0]} AND {condition} ORDER BY id LIMIT ?"
+        jobs = [JobRecord(*row) for row in db.execute(text, [*scope[1], *values, page.limit + 1])]
+        return _cut(jobs, page)
+    listed = ", ".join(["key", *dict.fromkeys(_JOB_COLUMNS.values())])
+    keys, go_on = _scan(db, _Scanned("job", listed, scope, _JOB_COLUMNS), page)
+    wanted = ", ".join(map(str, keys))
+    text = f"{select} WHERE key IN ({wanted}) ORDER BY id"
+    return [JobRecord(*row) for row in db.execute(text)], go_on
 
 
 def list_tasks(db: Connection, job_key: int, page: Page) -> tuple[list[TaskRecord], str | None]:
     """One page of a job's tasks, and the id to go on behind (None: the list is over).
 
-    A filter that few tasks pass must not look at a million of them at once: where no index of the
-    rare ones serves it, a page looks at ``SCAN_MAX`` tasks at most and may be short or empty.
+    A filter that few tasks pass must not look at a million of them at once: a page looks at
+    ``SCAN_MAX`` tasks at most, of those that an index of the rare ones gives where one serves the
+    filter, and may be short or empty.
     Source: REST, lists may return fewer items than maxresults, even none, with a next link.
     """
-    condition, values = _conditions(page, _TASK_COLUMNS, "task.id")
-    rare = _rare(page.where)
-    if page.where is None or rare:
-        text = f"{FROM_TASKS} WHERE task.job_key = ? AND {condition}{rare} ORDER BY task.id LIMIT ?"
+    if page.where is None:
+        condition, values = _conditions(page, _TASK_COLUMNS, "task.id")
+        text = f"{FROM_TASKS} WHERE task.job_key = ? AND {condition} ORDER BY task.id LIMIT ?"
         rows = db.execute(text, [job_key, *values, page.limit + 1])
-        found = [TaskRecord(*row) for row in rows]
-        is_over = len(found) <= page.limit
-        return found[: page.limit], None if is_over else found[page.limit - 1].id
-    return _scan_tasks(db, job_key, page, (condition, values))
+        return _cut([TaskRecord(*row) for row in rows], page)
+    scope = f"job_key = ?{_rare(page.where)}"
+    keys, go_on = _scan(db, _Scanned("task", "*", (scope, [job_key]), _TASK_COLUMNS), page)
+    wanted = ", ".join(map(str, keys))
+    text = f"{FROM_TASKS} WHERE task.key IN ({wanted}) ORDER BY task.id"
+    return [TaskRecord(*row) for row in db.execute(text)], go_on
 
 
-def _scan_tasks(
-    db: Connection, job_key: int, page: Page, condition: Sql
-) -> tuple[list[TaskRecord], str | None]:
-    bounds, values = _id_bounds(page)
-    within = f"FROM task WHERE job_key = ? AND {bounds} ORDER BY id"
-    scanned = (
-        f"SELECT task.key, task.id FROM (SELECT * {within} LIMIT {SCAN_MAX}) AS task"
-        f" WHERE {condition[0]} LIMIT ?"
+def _cut(records: list[R], page: Page) -> tuple[list[R], str | None]:
+    is_over = len(records) <= page.limit
+    return records[: page.limit], None if is_over else records[page.limit - 1].id
+
+
+class _Scanned(NamedTuple):
+    """What a filter is tried on: the rows of a table within a scope, some of their columns."""
+
+    table: str
+    listed: str
+    scope: Sql
+    names: dict[str, str]
+
+
+def _scan(db: Connection, scanned: _Scanned, page: Page) -> tuple[list[int], str | None]:
+    """Keys of the rows that pass, and the id to go on behind."""
+    assert page.where is not None
+    condition, values = compile_filter(page.where, scanned.names)
+    bounds, limits = _id_bounds(page)
+    rows_max = max(1, SCAN_MAX * TERMS_FREE // max(TERMS_FREE, _terms(page.where)))
+    table, scope = scanned.table, scanned.scope
+    within = f"FROM {table} WHERE {scope[0]} AND {bounds} ORDER BY id"
+    text = (
+        f"SELECT {table}.key, {table}.id FROM (SELECT {scanned.listed} {within} LIMIT {rows_max})"
+        f" AS {table} WHERE {condition} LIMIT ?"
     )
-    rows = db.execute(scanned, [job_key, *values, *condition[1], page.limit + 1]).fetchall()
+    given = [*scope[1], *limits]
+    rows = db.execute(text, [*given, *values, page.limit + 1]).fetchall()
     if len(rows) > page.limit:
         go_on = rows[page.limit - 1][1]
     else:
-        last = f"SELECT id {within} LIMIT 1 OFFSET {SCAN_MAX - 1}"
-        end = db.execute(last, [job_key, *values]).fetchone()
+        last = f"SELECT id {within} LIMIT 1 OFFSET {rows_max - 1}"
+        end = db.execute(last, given).fetchone()
         go_on = end[0] if end else None
-    keys = ", ".join(str(row[0]) for row in rows[: page.limit])
-    found = [TaskRecord(*row) for row in db.execute(f"{FROM_TASKS} WHERE task.key IN ({keys})")]
-    order = {row[0]: place for place, row in enumerate(rows)}
-    return sorted(found, key=lambda one: order[one.key]), go_on
+    return [row[0] for row in rows[: page.limit]], go_on
+
+
+def _terms(expr: Expr) -> int:
+    """How many comparisons a filter makes of each row."""
+    match expr:
+        case And(items) | Or(items):
+            return sum(map(_terms, items))
+        case Not(item):
+            return _terms(item)
+    return 1
 
 
 def _id_bounds(page: Page) -> Sql:
@@ -148,11 +193,11 @@ def _rare(where: Expr | None) -> str:
             continue
         value = str(item.value).lower()
         if (item.prop, item.op) == ("state", "eq") and value in ("preparing", "running"):
-            return " AND task.phase IN (2, 3, 4)"
+            return " AND phase IN (2, 3, 4)"
         if (item.prop, item.op, value) == ("executionInfo/result", "eq", "failure"):
-            return " AND task.result = 0"
+            return " AND result = 0"
         if (item.prop, item.op) == ("executionInfo/exitCode", "eq") and value != "0":
-            return " AND task.exit_code <> 0"
+            return " AND exit_code <> 0"
     return ""
 
 

@@ -191,12 +191,12 @@ def walk(listing, where):
         after = page[2].id
 
 
-def walk_tasks(db, where):
+def walk_short(listing, where):
     """The ids of all pages of three, however short the pages are."""
     ids = []
     after = None
     while True:
-        page, after = lists.list_tasks(db, 1, lists.Page(after, 3, where))
+        page, after = listing(lists.Page(after, 3, where))
         assert len(page) <= 3
         ids += [record.id for record in page]
         if after is None:
@@ -219,7 +219,7 @@ def test_tasks(db, rows, where):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "SCAN_MAX", 2)  # so that pages end before their lists do
-        found = walk_tasks(db, where)
+        found = walk_short(lambda page: lists.list_tasks(db, 1, page), where)
     db.execute("ROLLBACK")
     assert found == expected(records, where, of_task)
 
@@ -231,7 +231,9 @@ def test_jobs(db, rows, where):
     for record in records:
         jobs.add_job(db, record)
     records.sort(key=lambda one: one.id.lower())
-    found = walk(lambda page: lists.list_jobs(db, page), where)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "SCAN_MAX", 2)
+        found = walk_short(lambda page: lists.list_jobs(db, page), where)
     db.execute("ROLLBACK")
     assert found == expected(records, where, of_job)
 
@@ -260,3 +262,43 @@ def test_a_filter_may_be_as_deep_as_filters_may_be(db):
     text = "not (" * 20 + "id eq 'a'" + ")" * 20
     where = parse_filter(text, FILTERS["tasks"])
     assert lists.list_tasks(db, 1, lists.Page(None, 5, where)) == ([], None)
+
+
+# -- what changes between two pages -------------------------------------------------------------
+
+IDS = [f"{letter}{number}" for letter in "aBc" for number in range(8)]
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from(["add", "delete"]), st.sampled_from(IDS)),
+    max_size=30,
+)
+
+
+@given(st.sets(st.sampled_from(IDS)), CHANGES, st.sampled_from([None, "state eq 'active'"]))
+def test_what_stays_is_listed_once_whatever_comes_and_goes_meanwhile(db, first, changes, text):
+    """Between any two pages tasks are added and deleted, the last one shown among them."""
+    where = text and parse_filter(text, FILTERS["tasks"])
+    db.execute("BEGIN")
+    keys = dict(zip(sorted(first), range(1, 100), strict=False))
+    tasks.add_tasks(db, [a_task(key, name) for name, key in keys.items()])
+    stays, next_key = set(first), 1000
+    seen, after, page_number = [], None, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "SCAN_MAX", 4)
+        while True:
+            page, after = lists.list_tasks(db, 1, lists.Page(after, 3, where))
+            seen += [one.id for one in page]
+            for _, what, name in (one for one in changes if one[0] == page_number):
+                if what == "delete" and name in keys:
+                    tasks.delete_task(db, keys.pop(name))
+                    stays.discard(name)
+                elif what == "add" and name not in keys:
+                    next_key += 1
+                    keys[name] = next_key
+                    tasks.add_tasks(db, [a_task(next_key, name)])
+            page_number += 1
+            if after is None:
+                break
+    db.execute("ROLLBACK")
+    assert seen == sorted(seen, key=str.lower)
+    assert len(set(seen)) == len(seen)
+    assert stays <= set(seen)

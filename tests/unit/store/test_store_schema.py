@@ -12,6 +12,7 @@ from lote.store import (
     database,
     dependencies,
     events,
+    job_schedules,
     jobs,
     lists,
     nodes,
@@ -147,6 +148,11 @@ def satisfy_and_forget(db, task_id):
 
 LED_BY = {
     "task by id": (lambda db: tasks.get_task(db, 1, "t"), BY_TASK_ID),
+    "task with its job": (lambda db: tasks.get_task_with_job(db, "j", "t"), BY_TASK_ID),
+    "counts by the job's id": (
+        lambda db: jobs.get_job_count_by_id(db, "j"),
+        "job_count USING INTEGER PRIMARY KEY",
+    ),
     "task by key": (lambda db: tasks.get_task_by_key(db, 1), BY_KEY),
     "tasks by key": (lambda db: tasks.get_tasks_by_key(db, [1, 2]), BY_KEY),
     "ready window": (
@@ -167,6 +173,10 @@ LED_BY = {
         "task USING INDEX task_by_id (job_key=? AND id>?)",
     ),
     "next page of pools": (lambda db: lists.list_pools(db, BEHIND), "pool USING INDEX"),
+    "next page of schedules": (
+        lambda db: job_schedules.list_job_schedules(db, "m", 10),
+        "job_schedule USING INDEX",
+    ),
     "next page of jobs": (lambda db: lists.list_jobs(db, BEHIND), "job USING INDEX"),
     "pool": (lambda db: pools.get_pool(db, "p"), "pool USING INDEX"),
     "node": (lambda db: nodes.get_node(db, "p", "n"), "node USING INDEX"),
@@ -237,9 +247,47 @@ def test_every_filter_walks_in_the_order_of_ids(db, noun, name, op):
         "jobs": lambda db: lists.list_jobs(db, page),
         "tasks": lambda db: lists.list_tasks(db, 1, page),
     }[noun]
-    plan = plans_of(db, listing)[0]  # a page of tasks looks at ids first, then takes its rows
+    plan = plans_of(db, listing)[0]  # a page looks at ids first, then takes its rows
     steps = [step for step in plan.split("; ") if step.startswith("SCAN")]
-    assert steps in ([], ["SCAN task"]), "what is scanned is no more than a page may look at"
+    table = noun.removesuffix("s")
+    assert steps in ([], [f"SCAN {table}"]), "what is scanned is no more than a page may look at"
     assert "USING INDEX" in plan
-    if name != "executionInfo/poolId" and (name, op) != ("id", "eq"):  # found at once, then sorted
+    if (noun, name, op) != ("pools", "id", "eq"):  # found at once, then sorted
         assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("state eq 'running'", "task_at_work (job_key=? AND id>?)"),
+        ("state eq 'preparing' and id gt 'a'", "task_at_work (job_key=? AND id>?)"),
+        ("executionInfo/result eq 'failure'", "task_failed (job_key=? AND id>?)"),
+        (
+            "executionInfo/exitCode eq 3 and id lt 'x'",
+            "task_with_code (job_key=? AND id>? AND id<?)",
+        ),
+        ("executionInfo/exitCode eq 0", "task_by_id (job_key=? AND id>?)"),
+        ("startswith(id,'a')", "task_by_id (job_key=? AND id>? AND id<?)"),
+        ("not (id eq 'a') or state eq 'running'", "task_by_id (job_key=? AND id>?)"),
+    ],
+)
+def test_rare_tasks_are_found_by_an_index_of_them(db, text, index):
+    page = lists.Page(None, 10, parse_filter(text, FILTERS["tasks"]))
+    plan = plans_of(db, lambda db: lists.list_tasks(db, 1, page))[0]
+    assert f"SEARCH task USING INDEX {index}" in plan
+
+
+def test_no_filter_makes_a_page_look_at_more_than_its_bound(db):
+    where = parse_filter(
+        "executionInfo/result eq 'failure' and "
+        + " and ".join(["executionInfo/exitCode eq 77"] * 31),
+        FILTERS["tasks"],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "SCAN_MAX", 40)
+        texts = []
+        db.set_trace_callback(texts.append)
+        lists.list_tasks(db, 1, lists.Page(None, 10, where))
+        db.set_trace_callback(None)
+    # 32 comparisons of a row, four times as many as are free: a quarter of the rows
+    assert "LIMIT 10)" in texts[0]

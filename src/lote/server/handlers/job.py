@@ -15,7 +15,7 @@ from lote.server.load import load_job
 from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.owner import Tx
-from lote.server.pages import answer_list, answer_one, answer_page, filter_of, page_of
+from lote.server.pages import answer_list, answer_one, choice, filter_of, page_of
 from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
 from lote.server.views import view_counts, view_job
@@ -61,8 +61,9 @@ def create_job(tx: Tx, request: Request) -> Answer:
 
 def list_jobs(db: Connection, request: Request) -> Answer:
     """One page of jobs."""
-    records = page_of_jobs(db, page_of(request, "jobs"))
-    return answer_page(request, records, Job, lambda job: view_job(job, request.base_url))
+    records, go_on = page_of_jobs(db, page_of(request, "jobs"))
+    choose = choice(request, Job)
+    return answer_list(request, [choose(view_job(job, request.base_url)) for job in records], go_on)
 
 
 def get_job(db: Connection, request: Request) -> Answer:
