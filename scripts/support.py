@@ -27,7 +27,9 @@ instead.*
 
 Names are the methods of the official Python SDK 15.1. Every api-version from 2016-02-01.3.0 on is
 accepted and answered in its own words: members under the names they had then, and none that it does
-not know. What is not carried out yet answers `501 NotImplemented`.
+not know. An operation is carried out in every version, outside those that have it too: what the
+provider's service answers there is not documented, and a client that asks for it wants it. What is
+not carried out yet answers `501 NotImplemented`.
 """
 FATES = (DONE, RECORDED, REFUSED, LATER)
 PROPERTIES_INTRODUCTION = """# Supported properties

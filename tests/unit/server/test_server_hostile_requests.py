@@ -186,6 +186,20 @@ def test_any_target(ask, segments, pieces):
     check_answer(*ask("GET", f"{target}&{VERSION}", {}))
 
 
+@pytest.mark.parametrize(
+    ("path", "version"),
+    [
+        ("/certificates", "2025-06-01"),
+        ("/lifetimejobstats", "2025-06-01"),
+        ("/nodeagentskus", "2025-06-01"),
+        ("/supportedimages", "2016-02-01.3.0"),
+    ],
+)
+def test_an_operation_is_carried_out_in_versions_without_it(ask, path, version):
+    status, _, body = ask("GET", f"{path}?api-version={version}", {})
+    assert status == 200, body
+
+
 @given(st.sampled_from(["jobs", "pools", "jobs/j/tasks"]), st.lists(PIECES, max_size=14))
 def test_any_query_of_a_list(ask, path, pieces):
     query = "".join(pieces).replace(" ", "%20")
