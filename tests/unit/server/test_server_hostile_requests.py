@@ -1,7 +1,8 @@
 """Whatever comes in over HTTP, signed well or not, is answered: no fault, no trace of a stack.
 
 The whole application of the listeners over a real database, without sockets (those have tests of
-their own: hostile clients). Only operations that read rows: all others need the owner's thread, which does not run here.
+their own: hostile clients). Only operations that read rows: all others need the owner's thread,
+which does not run here.
 """
 
 from __future__ import annotations
