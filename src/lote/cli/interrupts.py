@@ -7,6 +7,7 @@ it strikes inside a destructor. So the signals are held back and taken at the pa
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -44,10 +45,14 @@ class Interrupts:
             raise Interrupted(came.si_signo)
 
 
+_came = threading.Event()
+
+
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
     """SIGTERM and a closed terminal end the block as Ctrl-C does: by ``KeyboardInterrupt``."""
-    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    _came.clear()
+    before = {one: signal.signal(one, _interrupt) for one in SIGNALS}
     try:
         yield
     finally:
@@ -55,5 +60,12 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(one, handler)
 
 
+def check_interrupted() -> None:
+    """Raises ``KeyboardInterrupt`` when a signal has come, also if its own one was lost."""
+    if _came.is_set():
+        raise KeyboardInterrupt
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _came.set()
     raise KeyboardInterrupt

@@ -341,7 +341,7 @@ def test_required_members(raw, name):
     body = pool_body(fresh("wrong"))
     del body[name]
     reply = check_error(raw("POST", "/pools", body), 400, "MissingRequiredProperty")
-    assert reply.values == {"PropertyName": name}
+    assert reply.values == {"PropertyName": name, "Reason": "The property must be given."}
 
 
 def test_numbers_as_strings_and_enums_in_any_case(raw):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -243,8 +242,7 @@ def _accounts(data: Path | None, connection_string: str | None) -> Iterator[Acco
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
     except KeyboardInterrupt:
-        if threading.active_count() > 1:
-            # A thread waits for a silent network; the interpreter would wait for it.
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)
-        raise typer.Exit(INTERRUPTED) from None
+        # A thread may wait for a silent network; the interpreter would wait for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)

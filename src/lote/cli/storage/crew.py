@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from lote.blobs.failure import BlobError
+from lote.cli.interrupts import check_interrupted
 from lote.cli.storage.failures import explain
 from lote.cli.storage.transfers import Changed, Damaged, Stopped
 
 T = TypeVar("T")
+LOOK_S = 0.5  # whether a signal has come whose exception was lost
 GRACE_S = 2.0  # for pieces of work that are broken off, together
 
 # What may go wrong with one file while the others go on; anything else is a bug and ends it all.
@@ -63,7 +65,9 @@ def work_through(
         for one in running:
             one.start()
         for one in running:
-            one.join()
+            while one.is_alive():
+                one.join(LOOK_S)
+                check_interrupted()
     except BaseException:
         stop.set()
         for one in filter(Runner.is_alive, running):
