@@ -31,6 +31,9 @@ LINGER_S = 2.0  # a refused client may go on sending for so long, and so sees th
 FILES_BESIDE = 256  # descriptors for databases, files and children
 
 
+_CONTINUE = b"HTTP/1.1 100 "
+
+
 class Bounds(NamedTuple):
     """What one listener takes from its clients. See the settings of the same names."""
 
@@ -43,6 +46,44 @@ class Bounds(NamedTuple):
 
 class _TooMuch(Exception):
     """Raised within the parser's callbacks, so that it stops."""
+
+
+class _Joining:
+    """What an answer is written to: its head waits for the first of its body, so that both leave
+    in one piece, but no longer than until the loop has nothing older to do."""
+
+    __slots__ = ("_head", "_is_out", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self._is_out = False
+
+    def write(self, data: bytes) -> None:
+        """The head, then pieces of the body; before both perhaps a word to go on with theirs."""
+        if self._is_out or data.startswith(_CONTINUE):
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._is_out = True
+            self._transport.writelines((self._head, data))
+
+    def is_closing(self) -> bool:
+        """Whether the connection is being closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection once everything is out."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head is not None and not self._is_out:
+            self._is_out = True
+            self._transport.write(self._head)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -155,7 +196,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._waits_since = self._window_since = None
         self._window_bytes = self._dropped_bytes = 0
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:  # and has not begun: it is a task of its own
+            self.cycle.transport = _Joining(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body; nobody wants it any more once the answer is out."""

@@ -1,11 +1,12 @@
 """Tests of the sockets that the HTTP servers listen on."""
 
+import asyncio
 import errno
 import socket
 
 import pytest
 
-from lote.listener import listen
+from lote.listener import _Joining, listen
 
 RealSocket = socket.socket
 
@@ -51,3 +52,58 @@ def test_a_port_asked_for_by_number_is_not_exchanged_for_another(monkeypatch):
     monkeypatch.setattr("lote.listener.socket.socket", Overtaken)
     with pytest.raises(OSError, match="taken"):
         listen("127.0.0.1", port)
+
+
+class Noting:
+    """A transport that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def write(self, data):
+        self.told.append(data)
+
+    def writelines(self, pieces):
+        self.told.append(b"".join(pieces))
+
+    def close(self):
+        self.told.append("close")
+
+
+def written(*, act):
+    """What a transport is told by ``act``, and by the loop's next turn."""
+    transport = Noting()
+
+    async def run():
+        answer = _Joining(transport, asyncio.get_running_loop())
+        await act(answer)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    return transport.told
+
+
+def test_a_head_and_the_first_of_its_body_leave_in_one_piece():
+    async def act(answer):
+        for piece in (b"HTTP/1.1 100 Continue", b"head ", b"body ", b"more"):
+            answer.write(piece)
+        answer.close()
+
+    assert written(act=act) == [b"HTTP/1.1 100 Continue", b"head body ", b"more", "close"]
+
+
+def test_a_head_does_not_wait_for_a_body_that_is_late():
+    async def act(answer):
+        answer.write(b"head")
+        await asyncio.sleep(0)
+        answer.write(b"late")
+
+    assert written(act=act) == [b"head", b"late"]
+
+
+def test_a_head_without_a_body_leaves_before_its_connection_is_closed():
+    async def act(answer):
+        answer.write(b"head")
+        answer.close()
+
+    assert written(act=act) == [b"head", "close"]
