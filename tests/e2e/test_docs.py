@@ -68,6 +68,7 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
     assert f"{nothing_to_do}taskcompletion None" in printed
     assert "3 words" in printed
     assert "JMComplete" in printed
+    assert "read data" in printed
     assert "pool mine" in printed
     assert printed[-1] == "1"
 

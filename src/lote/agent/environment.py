@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from lote.agent.command_line import DEFAULT_PATH
 from lote.agent.orders import User
+
+if TYPE_CHECKING:  # spawners load this module, and need neither
+    from lote.agent.layout import Layout
+    from lote.wire.frames import JobFacts
 
 RESERVED_DISK_BYTES = 1_000_000  # below it the node is DiskFull; the example of the documentation
 TASK_DIR = b"AZ_BATCH_TASK_DIR"
@@ -39,6 +44,17 @@ def node_variables(
         "AZ_BATCH_NODE_STARTUP_DIR": f"{root}/startup",
         "AZ_BATCH_NODE_MOUNTS_DIR": f"{root}/fsmounts",
         "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": str(RESERVED_DISK_BYTES),
+    }
+
+
+def preparation_variables(layout: Layout, job: JobFacts) -> dict[str, str]:
+    """Where the job was prepared on this node, for its other tasks."""
+    if not job.preparation_id:
+        return {}
+    directory = layout.task_directory(job.directory, job.preparation_id)
+    return {
+        "AZ_BATCH_JOB_PREP_DIR": directory,
+        "AZ_BATCH_JOB_PREP_WORKING_DIR": f"{directory}/wd",
     }
 
 

@@ -17,7 +17,7 @@ import msgspec
 from lote.agent import work as phases
 from lote.agent.channel_error import ChannelError
 from lote.agent.ending import Ending
-from lote.agent.environment import make_base
+from lote.agent.environment import make_base, preparation_variables
 from lote.agent.failures import WALL_CLOCK_TEXT, exit_failure, failure
 from lote.agent.layout import Layout
 from lote.agent.links import Links
@@ -96,6 +96,13 @@ class Runs:
         """What the tasks of a job share."""
         self._jobs[job.job_key] = job
         self._renew_bases(job)
+
+    def job(self, job_key: int) -> JobFacts:
+        """What the tasks of a job share. Raises ChannelError when the server has not said."""
+        job = self._jobs.get(job_key)
+        if job is None:
+            raise ChannelError("a special task came before the facts of its job")
+        return job
 
     def _renew_bases(self, job: JobFacts) -> None:
         for base_id in (job.job_key, -job.job_key):
@@ -289,6 +296,8 @@ class Runs:
             from lote.agent.access import access_variables
 
             service = service | access_variables(self._layout, self._secure)
+        if job.preparation_id:
+            service = service | preparation_variables(self._layout, job)
         self._links.set_base(base_id, make_base(job.environment, service, job.job_id))
 
     def _order(self, work: Work) -> Order:

@@ -80,6 +80,9 @@ class StartTask:
         on_change: Callable[[], None],
     ) -> None:
         self._directory = f"{layout.root}/{START_TASK_DIRECTORY}"
+        self._key = START_TASK_KEY
+        self._base = START_TASK_BASE
+        self._name = "start_task"
         self._links = links
         self._outbox = outbox
         self._users = users
@@ -103,10 +106,13 @@ class StartTask:
         job = JobFacts(
             START_TASK_BASE, "", START_TASK_DIRECTORY, [], spec.max_task_retry_count or 0
         )
-        work = self._work = Work(run, job, spec, self._directory)
-        self._links.set_base(START_TASK_BASE, make_base([], service, None))
+        self._links.set_base(self._base, make_base([], service, None))
+        self._start(Work(run, job, spec, self._directory))
+
+    def _start(self, work: Work) -> None:
+        self._work = work
         try:
-            work.user = self._users.assign(spec.user_identity)
+            work.user = self._users.assign(work.spec.user_identity)
         except UnknownUser as error:
             work.start_s = self._clock()
             self._complete(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
@@ -134,10 +140,13 @@ class StartTask:
             return
         assert status is not None
         work.exit_code = os.waitstatus_to_exitcode(status)
-        if work.exit_code != 0 and work.may_retry():
+        if work.exit_code != 0 and self._may_retry(work):
             self._retry(work)
         else:
             self._complete(work, exit_failure(work.exit_code))
+
+    def _may_retry(self, work: Work) -> bool:
+        return work.may_retry()
 
     def _attempt(self, work: Work) -> None:
         self._timer = None
@@ -175,19 +184,22 @@ class StartTask:
         self._completed = self._report(work)
         self._work = None
         code = trouble.code if trouble is not None else "none"
-        self._log.event("start_task_ended", exit_code=work.exit_code, failure=code)
+        self._log.event(f"{self._name}_ended", exit_code=work.exit_code, failure=code)
 
     def _report(self, work: Work) -> StartTaskState:
-        assert work.start_s is not None
-        state = StartTaskState(
-            work.start_s, work.end_s, work.exit_code, work.failure, work.retries, work.last_retry_s
-        )
+        state = self._state(work)
         self._outbox.add_urgent(state)
         return state
+
+    def _state(self, work: Work) -> StartTaskState:
+        assert work.start_s is not None
+        return StartTaskState(
+            work.start_s, work.end_s, work.exit_code, work.failure, work.retries, work.last_retry_s
+        )
 
     def _order(self, work: Work) -> Order:
         own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]
         return (
-            START_TASK_KEY, work.run, work.attempt, START_TASK_BASE, os.fsencode(self._directory),
+            self._key, work.run, work.attempt, self._base, os.fsencode(self._directory),
             work.spec.command_line, own, work.user,
         )  # fmt: skip

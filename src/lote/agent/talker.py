@@ -28,8 +28,9 @@ from websockets.typing import DataLike
 
 from lote import __version__
 from lote.agent.channel_error import ChannelError
-from lote.agent.environment import node_variables
+from lote.agent.environment import node_variables, preparation_variables
 from lote.agent.fork import Forked
+from lote.agent.job_tasks import JobTask, JobTasks
 from lote.agent.journal import Journal
 from lote.agent.keeper import Keeper
 from lote.agent.layout import Layout
@@ -55,11 +56,13 @@ from lote.wire.frames import (
     Hello,
     JobFacts,
     Kill,
+    KillSpecial,
     Leave,
     Open,
     Revoke,
     ServerFrame,
     Setup,
+    Special,
     decode_server_frames,
     encode_frames,
 )
@@ -123,7 +126,7 @@ class Talker:
         self._outbox = Outbox(world.monotonic, world.since_boot)
         self._journal = Journal(layout.journal, world)
         self._links = Links(forked, self._take_notes, lambda: self._end(LOST_SPAWNER))
-        users = Users(settings.task_uid_base)
+        users = self._users = Users(settings.task_uid_base)
         self._transfers = Transfers(layout, settings.ca_file, world.monotonic, self._lease)
         self._keeper = Keeper(layout, world, log)
         self._runs = Runs(
@@ -135,6 +138,7 @@ class Talker:
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
             self._after_change,
         )  # fmt: skip
+        self._job_tasks = JobTasks(self._make_job_task)
         self._streams = Streams(settings, layout, log)
         self._vitals = Vitals(layout, self._outbox, log)
         self._layout = layout
@@ -167,6 +171,7 @@ class Talker:
         finally:
             self._runs.close()
             self._start_task.close()
+            self._job_tasks.close()
             if self._channel is not None:
                 await self._channel.close(CloseCode.GOING_AWAY)
             for duty in duties:
@@ -315,6 +320,11 @@ class Talker:
                 self._runs.revoke(runs)
             case Kill(runs):
                 self._runs.kill(runs)
+            case Special():
+                job = self._runs.job(frame.job_key)
+                self._job_tasks.begin(frame, job, self._job_service(job, frame))
+            case KillSpecial(job_key, kind, number):
+                self._job_tasks.kill(job_key, kind, number)
             case Open():
                 self._streams.answer(frame)
             case Clean(directories):
@@ -324,6 +334,18 @@ class Talker:
             case Leave(reason):
                 self._log.event("told_to_leave", reason=reason)
                 self._end(LEFT)
+
+    def _job_service(self, job: JobFacts, order: Special) -> dict[str, str]:
+        """The service's variables of a special task; a preparation is not told of itself."""
+        if not order.kind:
+            return self._service
+        return self._service | preparation_variables(self._layout, job)
+
+    def _make_job_task(self, order: Special, key: int) -> JobTask:
+        return JobTask(
+            order, key, self._layout, self._links, self._outbox, self._users, self._transfers,
+            self._log, self._world.monotonic, self._keeper.keep_for, self._after_change,
+        )  # fmt: skip
 
     def _set_up(self, setup: Setup) -> None:
         if not self._is_set_up:  # only the first after a Hello knows what was held
@@ -366,6 +388,8 @@ class Talker:
         for note in notes:
             if not note[1]:
                 self._start_task.note(note)
+            elif note[1] < 0:
+                self._job_tasks.note(note)
             elif note[0] == ENDED:
                 self._runs.note_ended(note)  # type: ignore[arg-type]
             else:

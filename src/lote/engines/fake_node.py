@@ -24,6 +24,7 @@ from lote.engines.fake_run import (
     WAITING,
     FakeRun,
 )
+from lote.engines.fake_special import FakeSpecial
 from lote.engines.script import Outcome, Script, ScriptedTask
 from lote.engines.seam import Connection, NodeOrder
 from lote.wire.frames import (
@@ -35,6 +36,7 @@ from lote.wire.frames import (
     Hello,
     JobFacts,
     Kill,
+    KillSpecial,
     Leave,
     Open,
     Report,
@@ -43,6 +45,7 @@ from lote.wire.frames import (
     Runs,
     ServerFrame,
     Setup,
+    Special,
     StartTaskReport,
 )
 
@@ -83,6 +86,7 @@ class FakeNode:
         "_sent",
         "_seq",
         "_slots",
+        "_specials",
         "_stage",
         "_timer_us",
         "_waiting",
@@ -111,6 +115,7 @@ class FakeNode:
         self._pending = FakeOutbox()
         self._sent: FakeOutbox | None = None  # the one batch that is not acknowledged
         self._seq = 0
+        self._specials: dict[tuple[int, int], FakeSpecial] = {}
         self._timer_us = 0  # when the last timer set for reports goes off
 
     # -- connection -------------------------------------------------------------------------
@@ -163,6 +168,7 @@ class FakeNode:
         self.why = why
         self._runs.clear()
         self._waiting.clear()
+        self._specials.clear()
         self.disconnect()
 
     def receive(self, channel: int, frames: list[ServerFrame]) -> None:
@@ -300,6 +306,39 @@ class FakeNode:
         self._pending.add_other(entry, now_us)
         self._report()
 
+    # -- special tasks ----------------------------------------------------------------------
+
+    def _run_special(self, frame: Special) -> None:
+        name = (frame.job_key, frame.kind)
+        known = self._specials.get(name)
+        if known is not None and known.frame.run == frame.run:
+            self._pending.add_other(known.entry, self._stage.now_us())
+            return
+        now_us = self._stage.now_us()
+        task = _TASK_DECODER.decode(frame.spec)
+        special = self._specials[name] = FakeSpecial(frame, now_us)
+        outcome = self._script.outcome(task, 0)
+        limit = task.constraints.max_task_retry_count if task.constraints else None
+        special.retries = (limit or 0) if outcome.exit_code else 0
+        length_us = int(outcome.seconds * 1_000_000) * (1 + special.retries)
+        self._pending.add_other(special.entry, now_us)
+        self._stage.at(now_us + length_us, partial(self._end_special, special, outcome))
+
+    def _end_special(self, special: FakeSpecial, outcome: Outcome) -> None:
+        frame = special.frame
+        if self._specials.get((frame.job_key, frame.kind)) is not special or special.is_over:
+            return
+        special.end(self._stage.now_us(), outcome)
+        self._pending.add_other(special.entry, self._stage.now_us())
+        self._report()
+
+    def _kill_special(self, frame: KillSpecial) -> None:
+        special = self._specials.get((frame.job_key, frame.kind))
+        if special is not None and special.frame.run == frame.run:
+            if not special.is_over:
+                special.end(self._stage.now_us(), Outcome(0, KILLED_EXIT_CODE, TASK_ENDED))
+            self._pending.add_other(special.entry, self._stage.now_us())
+
     # -- reports ----------------------------------------------------------------------------
 
     def _report(self) -> None:
@@ -352,4 +391,6 @@ _ACTIONS: dict[type, Callable[..., None]] = {
     Open: FakeNode._open,
     Clean: FakeNode._clean,
     Leave: FakeNode._leave,
+    Special: FakeNode._run_special,
+    KillSpecial: FakeNode._kill_special,
 }

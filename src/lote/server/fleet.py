@@ -17,6 +17,7 @@ from lote.server.node_states import move_node, show_occupancy
 from lote.server.owner import Tx
 from lote.server.quotas import node_room
 from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
+from lote.server.special_runs import end_specials
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
@@ -349,6 +350,7 @@ def node_gone(tx: Tx, node_id: str) -> None:
     if node is None:
         return
     requeue_all(tx, node)
+    end_specials(tx, node)
     node_rows.save_node(tx.db, node.key, gone_us=tx.now_us)
     delete_node_users(tx.db, node.key)
     memory.view.drop_node(node.key)
@@ -415,4 +417,5 @@ def lose_node(tx: Tx, node: NodeState, why: str) -> None:
         return
     move_node(tx, node, *(() if node.state == "unusable" else ("break",)), errors=errors)
     requeue_all(tx, node)
+    end_specials(tx, node)
     tx.memory.touched_pools.add(node.pool_key)

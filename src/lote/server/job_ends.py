@@ -15,7 +15,9 @@ from lote.server.job_manager import MANAGER_REASON
 from lote.server.memory import FORGET, REQUEUE, RERUN, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
+from lote.server.releases import give_up_specials, has_settled
 from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
+from lote.server.special_runs import forget_specials
 from lote.store import dependencies
 from lote.store import jobs as job_rows
 from lote.store import tasks as task_rows
@@ -145,6 +147,8 @@ def placed_of(tx: Tx, job: JobState) -> list[Placed]:
 
 def _give_up_runs(tx: Tx, job: JobState) -> None:
     """Don't wait for the nodes: their answers will be refused, as they hold the runs no more."""
+    if job.preparation is not None:
+        give_up_specials(tx, job)
     for one in placed_of(tx, job):
         let_go(tx, tx.memory.nodes[one.node_key], one)
         if one.doom != FORGET:
@@ -156,7 +160,7 @@ def settle_job(tx: Tx, job: JobState) -> None:
     is_open = job.state in ("active", "disabled", "disabling")
     if is_open and job.ends_when_complete and job.counts.is_all_complete and not job.placed:
         begin_terminate(tx, job, "AllTasksComplete")
-    if job.placed:
+    if job.placed or (job.preparation is not None and not has_settled(tx, job)):
         return  # each run that ends touches the job again
     if job.state == "disabling":
         move_job(tx, job, "settle_disable")
@@ -187,6 +191,8 @@ def forget_job(tx: Tx, job: JobState) -> None:
     for task in memory.view.jobs[job.key].head:
         memory.specs.take(task.key)
     memory.view.drop_job(job.key)
+    if job.preparation is not None:
+        forget_specials(tx, job.key)
     memory.jobs.pop(job.key, None)
     memory.touched_jobs.discard(job.key)
     if job.schedule_key is not None:

@@ -15,13 +15,15 @@ from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
 from lote.server.placing import held_slots
 from lote.server.scaling import load_scaling
+from lote.server.special_runs import is_prepared, load_specials
+from lote.server.special_specs import preparation_of, release_of
 from lote.server.views import job_directory
 from lote.store import jobs as job_rows
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
 from lote.store.job_schedules import list_living_schedules
-from lote.store.records import IS_MANAGER, RUNNING, JobCount, JobRecord, PoolRecord
+from lote.store.records import IS_MANAGER, PREPARING, RUNNING, JobCount, JobRecord, PoolRecord
 from lote.wire.formats import parse_duration
 from lote.wire.vm_sizes import cores_of
 
@@ -44,6 +46,7 @@ def load_memory(tx: Tx) -> None:
         job = load_job(tx, job_record)
         job.counts = job_rows.get_job_count(tx.db, job.key)
         memory.view.push_ready(job.key, [], more=job.counts.active > 0)
+    load_specials(tx)
     for row in task_rows.list_placed_tasks(tx.db):
         _load_placed(tx, row)
     memory.touched_schedules.update(one.key for one in list_living_schedules(tx.db))
@@ -119,6 +122,8 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
         schedule_key=record.schedule_key,
+        preparation=preparation_of(spec),
+        release=release_of(spec),
         has_auto_pool=auto_pool.get("poolLifetimeOption") == "job",
         has_manager=manager is not None,
         ends_with_manager=manager is not None and manager.get("killJobOnCompletion", True),
@@ -131,7 +136,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         priority=record.priority,
         max_parallel=spec.get("maxParallelTasks", -1),
         active=record.state == "active",
-        looks_ahead=manager is None,
+        looks_ahead=manager is None and job.preparation is None,
     )
     if job.wall_clock_us is not None:
         memory.set_timer(job.wall_clock_us, "job", job.key)
@@ -147,7 +152,7 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         task_rows.unplace_tasks(tx.db, [row.key])
         return
     # Only tasks of one slot are prefetched; those that run come first, so they have their slots.
-    is_single = row.slots == 1 and not row.flags & IS_MANAGER
+    is_single = row.slots == 1 and row.phase != PREPARING and not row.flags & IS_MANAGER
     is_beyond = is_single and memory.view.nodes[node.key].free < 1
     is_prefetched = is_beyond and row.phase != RUNNING
     placed = Placed(
@@ -161,6 +166,8 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         is_running=row.phase == RUNNING,
         start_us=row.start_us,
         doom=_doom(job, node),
+        is_preparing=row.phase == PREPARING,
+        is_unsent=row.phase == PREPARING and not is_prepared(node, job),
         held_slots=held_slots(memory, job, row.flags),
     )
     memory.placed[placed.key] = node.placed[placed.key] = placed

@@ -18,7 +18,7 @@ from lote.autoscale.targets import Targets
 from lote.engines.seam import NodeOrder
 from lote.scheduler.view import View
 from lote.server.kept import KeptFiles
-from lote.store.records import JobCount
+from lote.store.records import JobCount, SpecialRun
 from lote.store.scaling import Readings
 from lote.tokens.task_tokens import TaskTokens
 from lote.wire.frames import Failure, Samples, ServerFrame
@@ -55,10 +55,31 @@ class Placed(msgspec.Struct):
     held_slots: int | None = None
     """Slots of the node that it takes, if not as many as it is counted with."""
 
+    is_preparing: bool = False
+    """It is shown as preparing: it came before its job was prepared on the node."""
+    is_unsent: bool = False
+    """Its agent does not know it yet: it waits for the preparation."""
+
+    @property
+    def is_counted_running(self) -> bool:
+        """Whether counts have it among what runs; a task that is preparing is."""
+        return self.is_running or self.is_preparing
+
     @property
     def node_slots(self) -> int:
         """Slots of its node that it takes."""
         return self.slots if self.held_slots is None else self.held_slots
+
+
+class SpecialTask(msgspec.Struct, frozen=True):
+    """A job preparation or job release task: its id, and what its agent needs as JSON bytes."""
+
+    id: str
+    spec: bytes
+    waits: bool = True
+    """Tasks wait for its success."""
+    reruns: bool = True
+    """It runs again when its node has restarted."""
 
 
 class NodeState(msgspec.Struct):
@@ -77,6 +98,8 @@ class NodeState(msgspec.Struct):
     told_jobs: set[int] = msgspec.field(default_factory=set)
     placed: dict[int, Placed] = msgspec.field(default_factory=dict)
     recent: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT_TASKS))
+    specials: dict[tuple[int, int], SpecialRun] = msgspec.field(default_factory=dict)
+    """Runs of jobs' special tasks, by job key and kind."""
     deallocation: str | None = None
     replaces: int | None = None
     start_task: str | None = None
@@ -114,6 +137,8 @@ class JobState(msgspec.Struct):
     """Runs of it in nodes' hands, those being killed included."""
     schedule_key: int | None = None
     """The schedule that made it."""
+    preparation: SpecialTask | None = None
+    release: SpecialTask | None = None
     has_auto_pool: bool = False
     """Its pool was made for it alone."""
     has_manager: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lote.server.memory import JobState
 from lote.server.owner import Tx
 from lote.store import tasks as rows
 from lote.wire.errors import Refused
@@ -17,6 +18,15 @@ def next_task_key(tx: Tx) -> int:
         memory.task_keys_end = memory.next_task_key + rows.KEY_BLOCK
     memory.next_task_key += 1
     return memory.next_task_key - 1
+
+
+def check_special_id(job: JobState, task_id: str) -> None:
+    """Refuses: a task of the id of one of the job's special tasks."""
+    lowered = task_id.lower()
+    if job.preparation is not None and lowered == job.preparation.id.lower():
+        raise Refused("TaskIdSameAsJobPreparationTask")
+    if job.release is not None and lowered == job.release.id.lower():
+        raise Refused("TaskIdSameAsJobReleaseTask")
 
 
 def check_carried_out(task: TaskCreate | JobManagerTask) -> None:

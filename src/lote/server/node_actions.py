@@ -19,6 +19,7 @@ from lote.server.fleet import (
 from lote.server.memory import NodeState
 from lote.server.node_states import move_node, show_eligible
 from lote.server.owner import Tx
+from lote.server.special_runs import halt_specials, void_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
@@ -86,9 +87,11 @@ def node_halted(tx: Tx, node_id: str) -> None:
     if link is not None:
         tx.after.append(link.close)
     requeue_all(tx, node)
+    halt_specials(tx, node)
     _forget_boot(tx, node)
     if node.state == "reimaging":
         delete_node_users(tx.db, node.key)
+        void_specials(tx, node)
     move_node(tx, node, *_AFTER_HALT[node.state])
     _end_action(tx, node)
     if node.state != "deallocated":

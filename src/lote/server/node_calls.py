@@ -21,6 +21,7 @@ from lote.server.memory import FORGET, KEEP, Link, NodeState
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
 from lote.server.runs import begin, failure_text, let_go, requeue
+from lote.server.special_runs import resume_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
 from lote.wire.formats import format_timestamp
@@ -81,6 +82,7 @@ def connect_node(
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)
+    resume_specials(tx, node)
     if node.state == "leavingpool" or is_to_halt:
         apply_deallocation(tx, node)
     elif node.state == "unusable" and not is_new_boot:
@@ -110,7 +112,7 @@ def _record_hello(tx: Tx, node: NodeState, hello: Hello, *, is_new_boot: bool) -
 
 def _take_inventory(tx: Tx, node: NodeState, hello: Hello) -> list[tuple[int, int]]:
     """Compare what the node should have with what it has; what it lacks is run again."""
-    wanted = {one.key: one.run for one in node.placed.values()}
+    wanted = {one.key: one.run for one in node.placed.values() if not one.is_unsent}
     confirmed, missing = reconcile(wanted, [(one.key, one.run) for one in hello.held])
     for key in missing:
         one = node.placed[key]

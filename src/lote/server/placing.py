@@ -13,6 +13,7 @@ from lote.scheduler.plan import Plan
 from lote.scheduler.ready import ReadyTask
 from lote.server.memory import JobState, Memory, NodeState, Placed
 from lote.server.owner import Tx
+from lote.server.special_runs import prepare, tell_job
 from lote.store import tasks as task_rows
 from lote.store.records import (
     HAS_AFFINITY,
@@ -23,7 +24,7 @@ from lote.store.records import (
     IS_MULTI_INSTANCE,
 )
 from lote.tokens.task_tokens import TaskGrant
-from lote.wire.frames import JobFacts, Revoke, Run, Runs
+from lote.wire.frames import Revoke, Run, Runs
 
 PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
 WINDOWS_MAX = 20  # windows' worth of tasks read at most to get past those that fit nowhere now
@@ -164,6 +165,9 @@ def _apply(tx: Tx, plan: Plan) -> None:
             spec = _fit_exclusive(record, spec)
         memory.placed[record.key] = node.placed[record.key] = record
         job.placed += 1
+        if job.preparation is not None and not prepare(tx, node, job):
+            _hold(tx, job, record)
+            continue
         if job.key not in node.told_jobs:
             tell_job(tx, node, job)
         batch = batches.setdefault(node.key, [])
@@ -187,17 +191,47 @@ def _fit_exclusive(record: Placed, spec: bytes) -> bytes:
     members = _members(spec)
     record.held_slots = record.slots
     record.slots = members.get("requiredSlots", 1)
-    return msgspec.json.encode(members | {"requiredSlots": record.held_slots})
+    return _with_slots(spec, record.held_slots)
+
+
+def _with_slots(spec: bytes, slots: int) -> bytes:
+    return msgspec.json.encode(_members(spec) | {"requiredSlots": slots})
 
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def tell_job(tx: Tx, node: NodeState, job: JobState) -> None:
-    """Tell a node what the tasks of a job share."""
-    node.told_jobs.add(job.key)
-    facts = JobFacts(job.key, job.id, job.directory, job.environment, job.retries_max)
-    tx.send(node.key, facts)
+def _hold(tx: Tx, job: JobState, record: Placed) -> None:
+    """The task waits on its node for the preparation of its job there."""
+    record.is_preparing = record.is_unsent = True
+    task_rows.prepare_tasks(tx.db, tx.now_us, [record.key])
+    counts = job.counts
+    counts.active -= 1
+    counts.active_slots -= record.slots
+    counts.running += 1
+    counts.running_slots += record.slots
+    tx.memory.dirty_counts.add(job.key)
+    tx.memory.dirty_nodes.add(record.node_key)
+
+
+def send_held(tx: Tx, node: NodeState, job: JobState, held: list[Placed]) -> None:
+    """The job is prepared on the node: what waited there for it goes to its agent."""
+    if not held:
+        return
+    if job.key not in node.told_jobs:
+        tell_job(tx, node, job)
+    rows = task_rows.get_ready_rows(tx.db, [one.key for one in held])
+    runs = []
+    for one in held:
+        one.is_unsent = False
+        row = rows[one.key]
+        spec = row.spec
+        if row.flags & IS_EXCLUSIVE:
+            spec = _with_slots(spec, one.node_slots)
+        token = _token(tx, job.key, one.key, one.run) if row.flags & HAS_TOKEN else ""
+        runs.append(Run(one.key, one.run, job.key, row.retries, spec, token))
+    for part in _by_size(runs):
+        tx.send(node.key, Runs(part))
 
 
 def _by_node(plan: Plan) -> dict[int, list[int]]:

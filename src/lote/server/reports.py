@@ -5,9 +5,10 @@ from __future__ import annotations
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, Link, NodeState, Placed
 from lote.server.node_calls import take_node_entry
 from lote.server.owner import Tx
+from lote.server.preparations import take_special
 from lote.server.runs import begin, count_end, failure_text, let_go, requeue, take_back
 from lote.store.records import HAS_EXIT_CONDITIONS, IS_MANAGER, RUNNING
-from lote.wire.frames import Ack, Confirm, Ended, Report, Returned, Started
+from lote.wire.frames import Ack, Confirm, Ended, Report, Returned, SpecialReport, Started
 
 
 def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
@@ -30,6 +31,8 @@ def apply_report(tx: Tx, node_key: int, link: Link, report: Report) -> None:
                 take_back(tx, node, placed)
             elif placed.doom != KEEP:
                 refused.append((entry.key, entry.run))
+        elif isinstance(entry, SpecialReport):
+            take_special(tx, node, entry)
         else:
             take_node_entry(tx, node, entry)
     memory.dirty_pools.add(node.pool_key)
@@ -47,11 +50,12 @@ def _take_start(tx: Tx, node: NodeState, placed: Placed, entry: Started) -> None
         tx.gathered.add_retry((start_us, entry.retries, retry_us, placed.key, placed.run))
         return
     begin(tx, placed)
+    was_preparing, placed.is_preparing = placed.is_preparing, False
     placed.is_running = True
     placed.start_us = start_us
     tx.gathered.add_start((start_us, start_us, entry.retries, retry_us, placed.key, placed.run))
     job = tx.memory.jobs.get(placed.job_key)
-    if job is not None:
+    if job is not None and not was_preparing:
         counts = job.counts
         counts.active -= 1
         counts.active_slots -= placed.slots

@@ -14,7 +14,7 @@ from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
 from lote.store import tasks as task_rows
-from lote.store.records import IS_MANAGER, PLACED, RUNNING
+from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING
 from lote.wire.frames import Failure, Kill, Revoke
 
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
@@ -62,13 +62,36 @@ def take_back(tx: Tx, node: NodeState, placed: Placed) -> None:
     let_go(tx, node, placed)
     if placed.doom == FORGET:
         return
+    if placed.is_preparing:
+        unprepare(tx, placed)
+        return
     task_rows.unplace_tasks(tx.db, [placed.key])
     push_ready_rows(tx, placed.job_key, [placed.key])
 
 
+def unprepare(tx: Tx, placed: Placed) -> None:
+    """A task that was preparing is active again: it never ran."""
+    task_rows.requeue_tasks(tx.db, [(tx.now_us, 0, 0, None, placed.key)])
+    _count_active(tx, placed)
+    push_ready_rows(tx, placed.job_key, [placed.key])
+
+
+def _count_active(tx: Tx, placed: Placed) -> None:
+    job = tx.memory.jobs.get(placed.job_key)
+    if job is not None:
+        counts = job.counts
+        counts.running -= 1
+        counts.running_slots -= placed.slots
+        counts.active += 1
+        counts.active_slots += placed.slots
+        tx.memory.dirty_counts.add(job.key)
+
+
 def count_end(tx: Tx, job: JobState, placed: Placed, is_success: bool) -> None:
     """Move a placed task's count to succeeded or failed."""
-    move_count(tx, job, "running" if placed.is_running else "active", placed.slots, is_success)
+    move_count(
+        tx, job, "running" if placed.is_counted_running else "active", placed.slots, is_success
+    )
 
 
 def move_count(tx: Tx, job: JobState, source: str, slots: int, is_success: bool) -> None:
@@ -96,8 +119,6 @@ def move_count(tx: Tx, job: JobState, source: str, slots: int, is_success: bool)
 
 def requeue(tx: Tx, placed: Placed) -> None:
     """A run that is over without an end of its own: its task is ready again."""
-    memory = tx.memory
-    job = memory.jobs.get(placed.job_key)
     is_user = placed.doom == REQUEUE
     if not is_user:
         record = task_rows.get_task_by_key(tx.db, placed.key)
@@ -109,7 +130,7 @@ def requeue(tx: Tx, placed: Placed) -> None:
             )
             end_now(tx, placed, failure)
             return
-    if placed.is_running or is_user:
+    if placed.is_counted_running or is_user:
         task_rows.requeue_tasks(
             tx.db,
             [
@@ -124,13 +145,8 @@ def requeue(tx: Tx, placed: Placed) -> None:
         )
     else:
         task_rows.unplace_tasks(tx.db, [placed.key])
-    if job is not None and placed.is_running:
-        counts = job.counts
-        counts.running -= 1
-        counts.running_slots -= placed.slots
-        counts.active += 1
-        counts.active_slots += placed.slots
-        memory.dirty_counts.add(job.key)
+    if placed.is_counted_running:
+        _count_active(tx, placed)
     push_ready_rows(tx, placed.job_key, [placed.key])
 
 
@@ -142,7 +158,7 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
         tx.db,
         [
             (
-                RUNNING if placed.is_running else PLACED,
+                _phase(placed),
                 start_us if start_us is not None else tx.now_us,
                 tx.now_us,
                 start_us,
@@ -166,9 +182,20 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
         memory.finished.append((placed.key, placed.job_key, None, failure))
 
 
+def _phase(placed: Placed) -> int:
+    if placed.is_running:
+        return RUNNING
+    return PREPARING if placed.is_preparing else PLACED
+
+
 def kill(tx: Tx, placed: Placed, doom: int) -> None:
     """Have a run killed; ``doom`` says what becomes of its task when it is over."""
     placed.doom = doom
+    if placed.is_unsent:  # nobody has it
+        let_go(tx, tx.memory.nodes[placed.node_key], placed)
+        if doom != FORGET:
+            requeue(tx, placed)
+        return
     tx.send(placed.node_key, Kill([(placed.key, placed.run)]))
 
 

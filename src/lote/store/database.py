@@ -23,6 +23,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0003_schedules_users_scaling.sql",
     "0004_scaling.sql",
     "0005_auto_pools.sql",
+    "0006_special_runs.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

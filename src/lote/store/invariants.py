@@ -57,6 +57,16 @@ _RULES = (
         " WHERE pool_key NOT IN (SELECT key FROM pool WHERE enable_auto_scale = 1)",
     ),
     Rule(
+        "a run of a special task has a job and a node",
+        "SELECT job_key, node_key FROM special_run WHERE job_key NOT IN (SELECT key FROM job)"
+        " OR node_key NOT IN (SELECT key FROM node)",
+    ),
+    Rule(
+        "a completed job has no special task at work",
+        "SELECT job_key, node_key FROM special_run JOIN job ON job.key = job_key"
+        " WHERE job.state = 'completed' AND special_run.state <> 'completed'",
+    ),
+    Rule(
         "a task in a node's hands has a node that has not gone, and a run",
         f"SELECT task.key FROM task LEFT JOIN node ON node.key = node_key WHERE {_HELD}"
         " AND (node.key IS NULL OR gone_us IS NOT NULL OR run < 1)",

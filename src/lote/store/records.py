@@ -106,6 +106,28 @@ class JobRecord(msgspec.Struct, gc=False):
     scheduling_error: str | None = None
 
 
+PREPARATION, RELEASE = range(2)  # kinds of special runs
+
+
+class SpecialRun(msgspec.Struct, gc=False):
+    """A row of ``special_run``: a job preparation or job release task on a node. ``boot`` is that
+    of the agent which ran it; a void one was wiped from its node."""
+
+    job_key: int
+    node_key: int
+    kind: int
+    run: int
+    boot: str | None
+    state: str
+    start_us: int
+    end_us: int | None = None
+    exit_code: int | None = None
+    failure: str | None = None
+    retries: int = 0
+    last_retry_us: int | None = None
+    is_void: int = 0
+
+
 class JobCount(msgspec.Struct, gc=False):
     """Tasks of a job by state, and the same weighed by their slots. Preparing counts as running."""
 

@@ -11,6 +11,7 @@ from lote.store.records import (
     BLOCKED,
     COMPLETED,
     PLACED,
+    PREPARING,
     READY,
     RUNNING,
     SATISFIES,
@@ -93,9 +94,14 @@ _PLACE = (
     f"WHERE key = ? AND phase = {READY}"
 )
 _START = (
-    f"UPDATE task SET phase = {RUNNING}, previous_phase = {PLACED}, previous_us = state_us,"
+    f"UPDATE task SET phase = {RUNNING}, previous_phase = phase, previous_us = state_us,"
     " state_us = ?, start_us = ?, retries = max(retries, ?),"
-    f" last_retry_us = coalesce(?, last_retry_us) WHERE key = ? AND run = ? AND phase = {PLACED}"
+    f" last_retry_us = coalesce(?, last_retry_us) WHERE key = ? AND run = ? AND phase IN"
+    f" ({PLACED}, {PREPARING})"
+)
+_PREPARE = (
+    f"UPDATE task SET phase = {PREPARING}, previous_phase = phase, previous_us = state_us,"
+    f" state_us = ? WHERE key = ? AND phase = {PLACED}"
 )
 _RETRY = (
     "UPDATE task SET start_us = ?, retries = ?, last_retry_us = ?"
@@ -203,6 +209,11 @@ def list_placed_tasks(db: Connection) -> list[PlacedRow]:
 def place_tasks(db: Connection, placements: Sequence[tuple[int, int]]) -> int:
     """Give tasks to nodes, (node key, task key) each, and raise their runs. Returns how many."""
     return db.executemany(_PLACE, placements).rowcount
+
+
+def prepare_tasks(db: Connection, now_us: int, keys: Iterable[int]) -> None:
+    """Placed tasks wait for the preparation of their job on their node."""
+    db.executemany(_PREPARE, [(now_us, key) for key in keys])
 
 
 def start_tasks(db: Connection, starts: Iterable[tuple[int | None, ...]]) -> None:

@@ -126,13 +126,29 @@ class StartTaskReport(_Frame, tag="st", frozen=True):
     last_retry_age_us: int | None = None
 
 
+class SpecialReport(_Frame, tag="sp", frozen=True):
+    """Where a job preparation (kind 0) or job release task (kind 1) stands. ``state`` running or
+    completed; a failure says that it did not succeed."""
+
+    job_key: int
+    kind: int
+    run: int
+    state: str
+    start_age_us: int
+    end_age_us: int | None = None
+    exit_code: int | None = None
+    failure: Failure | None = None
+    retries: int = 0
+    last_retry_age_us: int | None = None
+
+
 class NodeTrouble(_Frame, tag="nt", frozen=True):
     """The node's present errors, all of them; an empty list says that it is well again."""
 
     errors: list[Failure]
 
 
-Entry = Started | Ended | Confirm | Returned | StartTaskReport | NodeTrouble
+Entry = Started | Ended | Confirm | Returned | StartTaskReport | SpecialReport | NodeTrouble
 
 
 class Report(_Frame, tag="report", frozen=True):
@@ -191,13 +207,35 @@ class Setup(_Frame, tag="setup", frozen=True):
 
 
 class JobFacts(_Frame, tag="job", frozen=True):
-    """What the tasks of a job share; sent on a connection before the first of its runs."""
+    """What the tasks of a job share; sent on a connection before the first of its runs.
+
+    ``preparation_id``: the last part of its job preparation task's directory, if it has one.
+    """
 
     job_key: int
     job_id: str
     directory: str
     environment: list[tuple[str, str]]
     retries_max: int
+    preparation_id: str = ""
+
+
+class Special(_Frame, tag="special", frozen=True):
+    """Run a job preparation (kind 0) or job release task (kind 1) now, beside the slots, or say
+    again how that run of it ended. ``spec`` is the task as JSON bytes."""
+
+    job_key: int
+    kind: int
+    run: int
+    spec: bytes
+
+
+class KillSpecial(_Frame, tag="killspecial", frozen=True):
+    """End this run of a special task now, and report its end."""
+
+    job_key: int
+    kind: int
+    run: int
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -269,7 +307,9 @@ class Leave(_Frame, tag="leave", frozen=True):
 
 
 AgentFrame = Hello | Report | Samples
-ServerFrame = Setup | JobFacts | Runs | Revoke | Kill | Ack | Open | Clean | Leave
+ServerFrame = (
+    Setup | JobFacts | Special | KillSpecial | Runs | Revoke | Kill | Ack | Open | Clean | Leave
+)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _AGENT_DECODER = msgspec.msgpack.Decoder(list[AgentFrame])

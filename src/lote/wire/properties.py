@@ -161,7 +161,7 @@ _PACKAGES = (LATER, "applicationPackageReferences")
 _JOB_OTHERS = (
     (RECORDED, "allowTaskPreemption"),
     (REFUSED, "networkConfiguration"),
-    (LATER, "jobPreparationTask jobReleaseTask"),
+    (LATER, "jobReleaseTask"),
 )
 
 # fmt: off
@@ -247,7 +247,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             (LATER, "containerSettings applicationPackageReferences"),
             (RECORDED, "authenticationTokenSettings"),
         )),
-        Row(JobPreparationTask, LATER),
+        Row(JobPreparationTask, DONE, ((LATER, "containerSettings"),)),
         Row(JobReleaseTask, LATER),
         Row(JobDisable),
         Row(JobTerminate),

@@ -290,7 +290,6 @@ def test_wrong_jobs_are_refused_and_not_made(raw, members, code):
 @pytest.mark.parametrize(
     "members",
     [
-        {"jobPreparationTask": {"commandLine": "x"}},
         {
             "jobPreparationTask": {"commandLine": "x"},
             "jobReleaseTask": {"commandLine": "x"},

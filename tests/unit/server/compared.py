@@ -32,6 +32,8 @@ _JOB = (
     "environment",
     "disable_option",
     "wall_clock_us",
+    "preparation",
+    "release",
     "has_auto_pool",
     "has_manager",
     "ends_with_manager",
@@ -48,6 +50,7 @@ _NODE = (
     "replaces",
     "start_task",
     "is_lost",
+    "specials",
 )
 _PLACED = (
     "job_key",
@@ -57,6 +60,8 @@ _PLACED = (
     "node_slots",
     "flags",
     "is_running",
+    "is_preparing",
+    "is_unsent",
     "start_us",
     "doom",
 )

@@ -24,6 +24,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "jobReleaseTask": {
         name: part("special_tasks")[name] for name in ("jobReleaseTask", "jobPreparationTask")
     },
+    "jobPreparationTask": {"jobPreparationTask": {"commandLine": "true"}},
     "jobManagerTask": {"jobManagerTask": {"id": "m", "commandLine": "true"}},
     "cloudServiceConfiguration": {
         "cloudServiceConfiguration": {"osFamily": "6"},

@@ -13,7 +13,7 @@ from lote.server import job_ends
 from lote.server.conditions import check_write
 from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
-from lote.server.new_tasks import check_carried_out, next_task_key
+from lote.server.new_tasks import check_carried_out, check_special_id, next_task_key
 from lote.server.owner import Tx
 from lote.server.pages import answer_chosen, answer_list, choice, page_of, selected
 from lote.server.placing import affinity_key, push_ready_rows
@@ -112,6 +112,8 @@ def add_entries(
                 task, uses_dependencies=uses_dependencies, acts_on_failure=acts_on_failure
             )
             check_carried_out(task)
+            if job.preparation is not None:
+                check_special_id(job, task.id)
         except Refused as refused:
             results.append(refused)
             continue
