@@ -41,6 +41,7 @@ from lote.server.handlers import certificates as certificate_handlers
 from lote.server.handlers import file as file_handlers
 from lote.server.handlers import job as job_handlers
 from lote.server.handlers import job_schedule as job_schedule_handlers
+from lote.server.handlers import job_special_tasks as job_special_task_handlers
 from lote.server.handlers import node as node_handlers
 from lote.server.handlers import node_access as node_access_handlers
 from lote.server.handlers import node_logs as node_log_handlers
@@ -78,6 +79,7 @@ _MODULES: tuple[ModuleType, ...] = (
     certificate_handlers,
     file_handlers,
     job_handlers,
+    job_special_task_handlers,
     job_schedule_handlers,
     node_access_handlers,
     node_log_handlers,

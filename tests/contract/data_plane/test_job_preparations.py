@@ -57,7 +57,12 @@ def test_once_a_node_before_the_first_task_with_a_directory_of_its_own(batch, lo
         assert task.execution_info.exit_code == 0
         assert text_of(batch, job_id, f"t{number}") == "prep\nmade\n"
     node_id = task.node_info.node_id
-    directory = f"workitems/{job_id}/job-1/jobpreparation"
+    (status,) = batch.list_job_preparation_and_release_task_status(job_id)
+    assert status.node_id == node_id
+    info = status.job_preparation_task_execution_info
+    assert (info.state, info.result, info.exit_code) == ("completed", "success", 0)
+    directory = info.task_root_directory
+    assert directory == f"workitems/{job_id}/job-1/jobpreparation"
     text = node_text(batch, lone_pool, node_id, f"{directory}/stdout.txt")
     assert text == f"{job_id} jobpreparation []\n"
     assert node_text(batch, lone_pool, node_id, f"{directory}/wd/made") == "made\n"

@@ -291,3 +291,48 @@ def test_many_restarts_and_lost_nodes_lose_nothing(make_bench, ran):
     assert states(bench) == ["completed"] * 40
     assert bench.counts()["succeeded"] == 40
     bench.check()
+
+
+STATUS = "list_job_preparation_and_release_task_status"
+
+
+def test_where_it_stands_is_listed_by_node(rig):
+    rig.add_job(**preparation("sleep 5; exit 2", constraints={"maxTaskRetryCount": 1}))
+    assert rig.ask(STATUS, job_id="j")["value"] == []
+    rig.add_task("a")
+    node_id = rig.nodes()[0]["id"]
+    (row,) = rig.ask(STATUS, job_id="j")["value"]
+    assert (row["poolId"], row["nodeId"]) == ("p", node_id)
+    assert row["nodeUrl"].endswith(f"/pools/p/nodes/{node_id}")
+    info = row["jobPreparationTaskExecutionInfo"]
+    directory = "workitems/j/job-1/jobpreparation"
+    assert (info["state"], info["retryCount"]) == ("running", 0)
+    assert info["taskRootDirectory"] == directory
+    assert info["taskRootDirectoryUrl"] == f"{row['nodeUrl']}/files/{directory}"
+    assert "endTime" not in info
+    rig.advance(20)
+    (row,) = rig.ask(STATUS, job_id="j")["value"]
+    info = row["jobPreparationTaskExecutionInfo"]
+    assert (info["state"], info["result"], info["exitCode"]) == ("completed", "failure", 2)
+    assert (info["retryCount"], info["failureInfo"]["code"]) == (1, "FailureExitCode")
+
+
+def test_the_list_keeps_nodes_that_have_gone_and_can_be_filtered(make_bench):
+    bench = make_bench()
+    bench.add_pool(nodes=2)
+    bench.add_job(**preparation())
+    bench.add_tasks(2)
+    bench.advance(30)
+    first, second = sorted(node["id"] for node in bench.nodes())
+    bench.ask("resize_pool", {"targetDedicatedNodes": 0}, pool_id="p")
+    bench.ask("terminate_job", job_id="j")
+    rows = bench.ask(STATUS, job_id="j")["value"]
+    assert [row["nodeId"] for row in rows] == [first, second]
+
+    def asked(**query):
+        return bench.ask(STATUS, job_id="j", query=query)["value"]
+
+    assert [row["nodeId"] for row in asked(filter=f"nodeId eq '{second}'")] == [second]
+    assert asked(filter="jobPreparationTaskExecutionInfo/exitCode ne 0") == []
+    assert asked(select="nodeId") == [{"nodeId": first}, {"nodeId": second}]
+    assert [row["nodeId"] for row in asked(maxresults="1")] == [first]

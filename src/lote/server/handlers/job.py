@@ -15,7 +15,7 @@ from lote.server.load import load_job
 from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.owner import Tx
-from lote.server.pages import answer_list, answer_one, choice, filter_of, page_of
+from lote.server.pages import answer_list, answer_one, choice, page_of
 from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
 from lote.server.views import view_counts, view_job
@@ -81,19 +81,6 @@ def get_job_task_counts(db: Connection, request: Request) -> Answer:
     counts = spell(counts, TaskCountsResult, request.api_version)
     metadata = f"{request.base_url}/$metadata#{request.operation.metadata}"
     return json_answer({"odata.metadata": metadata} | counts)
-
-
-def list_job_preparation_and_release_task_status(db: Connection, request: Request) -> Answer:
-    """The runs of a job's preparation and release tasks, by node: none so far.
-
-    Refuses: JobNotFound, JobPreparationTaskNotSpecified for a job that has neither.
-    """
-    record = existing_job(db, request.params["job_id"])
-    spec = msgspec.json.decode(record.spec)
-    if not ("jobPreparationTask" in spec or "jobReleaseTask" in spec):
-        raise Refused("JobPreparationTaskNotSpecified")
-    filter_of(request, "preparation_and_release_status")
-    return answer_list(request, [])
 
 
 def update_job(tx: Tx, request: Request) -> Answer:
