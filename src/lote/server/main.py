@@ -364,6 +364,7 @@ class Composed:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nobody may say for a client that it came by https
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=2,

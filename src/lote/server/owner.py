@@ -111,6 +111,8 @@ class Owner:
         self._is_stale = False
         """The memory could not be made anew after a failure; nothing may run on what it is."""
         self.last_error: str | None = None
+        self.commits = 0
+        """Transactions that were committed; it grows before anybody is told of one."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load the memory and begin. Answers are released on ``loop``."""
@@ -304,6 +306,7 @@ class Owner:
                 )
                 memory.dirty_counts.clear()
             tx.db.execute("COMMIT")
+            self.commits += 1
         except Exception as error:
             raise _Broken(ask, error) from error
 

@@ -51,9 +51,6 @@ from lote.wire.task_groups import (
     task_id_of,
 )
 
-RENDERED_MAX = 1024  # tasks; at most 16 MiB with their specs
-RENDERED_SPEC_MAX = 4096
-
 
 def create_task(tx: Tx, request: Request) -> Answer:
     """Add one task. Refuses: TaskExists, JobCompleted and its like, what breaks a rule."""
@@ -206,42 +203,7 @@ def list_tasks(db: Connection, request: Request) -> Answer:
 def get_task(db: Connection, request: Request) -> Answer:
     """One task. Refuses: JobNotFound, TaskNotFound."""
     job, record = existing_task(db, request)
-    asked = request.query.get("select"), request.query.get("expand")
-    key = (
-        request.base_url,
-        request.api_version,
-        *asked,
-        job.modified_us,
-        *msgspec.structs.astuple(record),
-    )
-    body = _rendered.get(key)
-    if body is None:
-        shown = _viewer(request, job)(record)
-        body = answer_chosen(request, shown, record.modified_us).body
-        if body is not None and len(record.spec) <= RENDERED_SPEC_MAX:
-            _rendered.keep(key, body)
-    return Answer(body=body, modified_us=record.modified_us)
-
-
-class _Rendered:
-    """Tasks as they were shown last, by all that an answer is made of: whoever waits for a task
-    asks again and again. Only for the event loop's thread."""
-
-    def __init__(self) -> None:
-        self._bodies: dict[tuple[object, ...], bytes] = {}
-
-    def get(self, key: tuple[object, ...]) -> bytes | None:
-        """The answer's body, if this is just what was shown."""
-        return self._bodies.get(key)
-
-    def keep(self, key: tuple[object, ...], body: bytes) -> None:
-        """Remember an answer; the oldest goes."""
-        if len(self._bodies) >= RENDERED_MAX:
-            del self._bodies[next(iter(self._bodies))]
-        self._bodies[key] = body
-
-
-_rendered = _Rendered()
+    return answer_chosen(request, _viewer(request, job)(record), record.modified_us)
 
 
 def _viewer(request: Request, job: JobRecord) -> Callable[[TaskRecord], dict[str, Any]]:
