@@ -33,7 +33,7 @@ RETENTION_DEFAULT = "P7D"  # REST: task constraints
 RESIZE_TIMEOUT_DEFAULT = "PT15M"  # REST: Add Pool
 INTERVAL_DEFAULT = "PT15M"  # REST: autoScaleEvaluationInterval
 
-_SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE)
+_SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE | re.ASCII)
 # The same in a JSON text without \\u, where a quote or white space is a backslash and a letter. It
 # begins with what can be searched for quickly.
 _SIGNATURE_IN_JSON = re.compile(r"sig=(?<=[?&;]sig=)[^&\s\"'\\]*(?:\\[\\/b][^&\s\"'\\]*)*")
