@@ -36,7 +36,9 @@ INTERVAL_DEFAULT = "PT15M"  # REST: autoScaleEvaluationInterval
 _SIGNATURE = re.compile(r"([?&;]sig=)[^&\s\"']*", re.IGNORECASE | re.ASCII)
 # The same in a JSON text without \\u, where a quote or white space is a backslash and a letter. It
 # begins with what can be searched for quickly.
-_SIGNATURE_IN_JSON = re.compile(r"sig=(?<=[?&;]sig=)[^&\s\"'\\]*(?:\\[\\/b][^&\s\"'\\]*)*")
+_SIGNATURE_IN_JSON = re.compile(
+    r"sig=(?<=[?&;]sig=)[^&\s\"'\\]*(?:\\[\\/b][^&\s\"'\\]*)*", re.ASCII
+)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
