@@ -27,7 +27,7 @@ FROM_THE_RECORD = frozenset(
     }
 )
 
-Key = tuple[str, str, str, tuple[tuple[str, str], ...]]
+Key = tuple[str, str, str, str, tuple[tuple[str, str], ...]]
 
 
 class RecentAnswers:
@@ -40,7 +40,13 @@ class RecentAnswers:
     def get(self, request: Request, read: Callable[[], Answer]) -> Answer:
         """The answer to a request: one that still holds, or what ``read`` finds."""
         before = self._commits()
-        key = (request.path, request.base_url, request.api_version, tuple(request.query.items()))
+        key = (
+            request.operation.name,  # a HEAD has the same path as its GET
+            request.path,
+            request.base_url,
+            request.api_version,
+            tuple(request.query.items()),
+        )
         kept = self._kept.get(key)
         if kept is not None and kept[0] == before:
             return kept[1]

@@ -6,12 +6,14 @@ from lote.server.recent import KEPT_BODY_MAX, KEPT_MAX, RecentAnswers
 from lote.server.request import Answer, Request
 from lote.wire.operations import OPERATIONS
 
-GET_TASK = next(row for row in OPERATIONS if row.name == "get_task")
+BY_NAME = {row.name: row for row in OPERATIONS}
 
 
-def a_request(path="/jobs/j/tasks/t", version="2025-06-01", base_url="http://a", **query):
+def a_request(
+    path="/jobs/j/tasks/t", version="2025-06-01", base_url="http://a", name="get_task", **query
+):
     return Request(
-        operation=GET_TASK,
+        operation=BY_NAME[name],
         params={},
         query=query,
         base_url=base_url,
@@ -54,6 +56,8 @@ def test_whatever_changes_an_answer_is_looked_at():
         a_request(base_url="https://a"),
         a_request(select="id"),
         a_request(select="id,state"),
+        a_request(path="/pools/p", name="get_pool"),
+        a_request(path="/pools/p", name="pool_exists"),
     ]
     for one in others:
         record.get(one)
