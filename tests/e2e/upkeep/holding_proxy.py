@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 CHUNK_BYTES = 16 * 1024
@@ -13,10 +13,13 @@ POLL_S = 0.05
 
 
 class Hold(NamedTuple):
-    """Where to hold: after so many bytes from the client, or so many answers of the server."""
+    """Where to hold: after so many bytes from the client on one connection, or before a request.
+
+    Requests of one upload may come over several connections, so one is known by its head.
+    """
 
     sent_bytes: int | None = None
-    answers: int | None = None
+    request_with: bytes | None = None  # what the head of the request has in it
 
 
 class HoldingProxy:
@@ -63,35 +66,24 @@ class HoldingProxy:
                 continue
             server = socket.create_connection(("127.0.0.1", self._port))
             self._sockets += [client, server]
-            for source, target, is_due in (
-                (client, server, self._counted(self._hold.sent_bytes, len)),
-                (
-                    server,
-                    client,
-                    self._counted(self._hold.answers, lambda c: c.count(b"HTTP/1.1 2")),
-                ),
+            nothing = Hold()
+            for source, target, hold in (
+                (client, server, self._hold),
+                (server, client, nothing),
             ):
-                thread = threading.Thread(target=self._pump, args=(source, target, is_due))
+                thread = threading.Thread(target=self._pump, args=(source, target, hold))
                 thread.start()
                 self._threads.append(thread)
 
-    def _counted(self, limit: int | None, weigh: Callable[[bytes], int]) -> Callable[[bytes], bool]:
-        """Whether the limit of a connection is reached with this chunk."""
-        seen = 0
-
-        def is_due(chunk: bytes) -> bool:
-            nonlocal seen
-            seen += weigh(chunk)
-            return limit is not None and seen >= limit
-
-        return is_due
-
-    def _pump(
-        self, source: socket.socket, target: socket.socket, is_due: Callable[[bytes], bool]
-    ) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, hold: Hold) -> None:
+        sent_bytes, last = 0, b""
         try:
             while chunk := source.recv(CHUNK_BYTES):
-                if is_due(chunk):
+                sent_bytes += len(chunk)
+                last = last[-len(hold.request_with or b"") :] + chunk
+                if hold.sent_bytes is not None and sent_bytes >= hold.sent_bytes:
+                    self._wait_once()
+                if hold.request_with is not None and hold.request_with in last:
                     self._wait_once()
                 target.sendall(chunk)
         except OSError:

@@ -20,7 +20,7 @@ GRACE_S = 2
 MOMENTS = {
     "in the middle of a body": (ONE_PUT, Hold(sent_bytes=1 << 20)),
     "near the end of a body": (ONE_PUT, Hold(sent_bytes=(12 << 20) - 20_000)),
-    "before the block list": (BLOCKS, Hold(answers=3)),
+    "before the block list": (BLOCKS, Hold(request_with=b"comp=blocklist")),
     "before the first block is through": (BLOCKS, Hold(sent_bytes=1 << 20)),
 }
 
