@@ -75,7 +75,7 @@ class JobTask(StartTask):
         transfers: Transfers,
         log: Log,
         clock: Callable[[], float],
-        on_settled: Callable[[str, float], None],
+        on_settled: Callable[[str, float, float], None],
         on_change: Callable[[], None],
     ) -> None:
         super().__init__(layout, links, outbox, users, transfers, log, clock, on_change)
@@ -119,6 +119,16 @@ class JobTask(StartTask):
             self._links.kill(self._key, work.run)
         self._on_change()
 
+    @property
+    def directory(self) -> str:
+        """Where it runs."""
+        return self._directory
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its last attempt is not over."""
+        return self._work is not None
+
     def close(self) -> None:
         """Begin nothing more."""
         self._drop_limit()
@@ -140,7 +150,8 @@ class JobTask(StartTask):
             is_limit = self._ended_by == phases.KILLED_BY_LIMIT
             trouble = failure("TaskEnded", text=WALL_CLOCK_TEXT if is_limit else None)
         super()._complete(work, trouble)
-        self._on_settled(self._directory, retention_s(work.spec.constraints))
+        lasted_s = (work.end_s or 0.0) - (work.start_s or 0.0)
+        self._on_settled(self._directory, retention_s(work.spec.constraints), lasted_s)
 
     def _state(self, work: Work) -> StartTaskState:
         return SpecialState(self.order, super()._state(work))
@@ -185,6 +196,10 @@ class JobTasks:
         task = self._by_key.get(note[1])
         if task is not None:
             task.note(note)
+
+    def directories(self) -> set[str]:
+        """The directories of those that are at work."""
+        return {task.directory for task in self._tasks.values() if task.is_at_work}
 
     def close(self) -> None:
         """Begin nothing more."""

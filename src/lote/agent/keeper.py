@@ -1,7 +1,9 @@
 """Task directories at rest: kept for their retention time, removed when nobody needs them.
 
-A task with the default retention leaves no trace here: a look through the directories, now and
-then, finds those that are old enough. Other retention times are remembered, on disk too.
+A short task with the default retention leaves no trace here: a look through the directories, now
+and then, finds those that are old enough. What ran for long, whose files may be older than its end,
+and other retention times are remembered, on disk too. What is in use stays: its time begins anew
+when it comes to rest.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import heapq
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -22,6 +25,7 @@ from lote.world import World
 
 SCAN_INTERVAL_S = 6 * 3600.0  # of directories with the default retention
 DUE_INTERVAL_MAX_S = 3600.0  # timers of years are cut short
+LONG_S = 3600.0  # files of attempts that lasted longer say too little about when they ended
 _DECODER = msgspec.json.Decoder(tuple[int, str])
 
 
@@ -32,6 +36,8 @@ class Keeper:
         self._layout = layout
         self._world = world
         self._log = log
+        self.in_use: Callable[[], set[str]] = set
+        """The task directories that are not at rest."""
         self._due: list[tuple[int, str]] = []  # heap of (due_us, directory)
         self._latest: dict[str, int] = {}  # due_us that counts, as a rerun renews it
         self._timer: asyncio.TimerHandle | None = None
@@ -53,9 +59,11 @@ class Keeper:
                 timer.cancel()
         self._remover.shutdown(wait=False, cancel_futures=True)
 
-    def keep_for(self, directory: str, retention_s: float) -> None:
-        """A task directory came to rest; it may go after this many seconds."""
-        if retention_s == RETENTION_DEFAULT_S and directory not in self._latest:
+    def keep_for(self, directory: str, retention_s: float, lasted_s: float = 0.0) -> None:
+        """A task directory came to rest; it may go after this many seconds. ``lasted_s``: how long
+        it was at work."""
+        is_plain = retention_s == RETENTION_DEFAULT_S and lasted_s < LONG_S
+        if is_plain and directory not in self._latest:
             return
         due_us = self._world.now_us() + int(retention_s * 1e6)
         self._latest[directory] = due_us
@@ -115,9 +123,14 @@ class Keeper:
 
     def _remove_due(self) -> None:
         now_us = self._world.now_us()
+        in_use = self.in_use()
         while self._due and self._due[0][0] <= now_us:
             due_us, directory = heapq.heappop(self._due)
-            if self._latest.get(directory) == due_us:
+            if self._latest.get(directory) != due_us:
+                continue
+            if directory in in_use:
+                del self._latest[directory]
+            else:
                 self._log.event("retention_over", directory=os.path.basename(directory))
                 self._remove(directory)
         self._save()
@@ -151,8 +164,9 @@ class Keeper:
     def _scan(self) -> None:
         """Look for directories with the default retention whose time is over."""
         oldest_s = self._world.now_us() / 1e6 - RETENTION_DEFAULT_S
+        spared = self.in_use() | self._latest.keys()
         for directory in _task_directories(f"{self._layout.root}/workitems"):
-            if directory not in self._latest and _last_change_s(directory) < oldest_s:
+            if directory not in spared and _last_change_s(directory) < oldest_s:
                 self._remove(directory)
         loop = asyncio.get_running_loop()
         self._scan_timer = loop.call_later(SCAN_INTERVAL_S, self._scan)

@@ -55,7 +55,7 @@ class Runs:
         transfers: Transfers,
         log: Log,
         clock: Callable[[], float],
-        on_settled: Callable[[str, float], None],
+        on_settled: Callable[[str, float, float], None],
         on_change: Callable[[], None],
     ) -> None:
         self._layout = layout
@@ -65,7 +65,8 @@ class Runs:
         self._transfers = transfers
         self._log = log
         self._clock = clock
-        self._on_settled = on_settled  # a task directory is at rest: (directory, retention_s)
+        self._on_settled = on_settled
+        """A task directory is at rest: (directory, retention_s, how long the attempt lasted)."""
         self._on_change = on_change  # something is to be reported that no frame or note caused
         self._jobs: dict[int, JobFacts] = {}
         self._works: dict[Name, Work] = {}
@@ -145,6 +146,24 @@ class Runs:
             if work is not None:
                 self._kill(work, reason)
         self.pump()
+
+    def amend(self, tasks: Iterable[tuple[int, int, bytes]]) -> None:
+        """Tasks that have other constraints now: they hold from here on, for what runs, too."""
+        for key, run, spec in tasks:
+            work = self._works.get((key, run))
+            if work is None:
+                continue
+            try:
+                work.amend(decode_task(spec))
+            except (msgspec.DecodeError, ValueError) as error:
+                self._log.event("amendment_not_understood", error=str(error))
+                continue
+            if work.phase in (phases.PREPARING, phases.RUNNING) and work.start_s is not None:
+                self._set_limit(work, work.start_s)
+
+    def directories(self) -> set[str]:
+        """The directories of tasks in hand, those that wait included."""
+        return {work.directory for work in self._works.values()}
 
     def confirmed(self, name: Name) -> None:
         """The server wants this run's outputs."""
@@ -347,6 +366,11 @@ class Runs:
         work.start_s = start_s
         self._outbox.add_start(work.name, start_s, work.retries, work.last_retry_s)
         if work.limit_s is not None:
+            self._set_limit(work, start_s)
+
+    def _set_limit(self, work: Work, start_s: float) -> None:
+        self._stop_timer(work)
+        if work.limit_s is not None:
             delay_s = max(0.0, start_s + work.limit_s - self._clock())
             loop = asyncio.get_running_loop()
             work.timer = loop.call_later(delay_s, self._exceed, work)
@@ -474,7 +498,8 @@ class Runs:
                     work.kernel_us,
                 )
             )
-            self._on_settled(work.directory, retention_s(work.spec.constraints))
+            lasted_s = (work.end_s or now_s) - (work.start_s or now_s)
+            self._on_settled(work.directory, retention_s(work.spec.constraints), lasted_s)
         self._log.task_ended(work)
         self._drop(work)
 

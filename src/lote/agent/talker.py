@@ -51,6 +51,7 @@ from lote.wire.frames import (
     PROTOCOL,
     Ack,
     AgentFrame,
+    Amend,
     Clean,
     Held,
     Hello,
@@ -139,6 +140,7 @@ class Talker:
             self._after_change,
         )  # fmt: skip
         self._job_tasks = JobTasks(self._make_job_task)
+        self._keeper.in_use = lambda: self._runs.directories() | self._job_tasks.directories()
         self._streams = Streams(settings, layout, log)
         self._vitals = Vitals(layout, self._outbox, log)
         self._layout = layout
@@ -312,6 +314,8 @@ class Talker:
         match frame:
             case RunsFrame(runs):
                 self._runs.accept(runs)
+            case Amend(tasks):
+                self._runs.amend(tasks)
             case Ack(seq, refused):
                 self._acknowledge(seq, {(key, run) for key, run in refused})
             case JobFacts():

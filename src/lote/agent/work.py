@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
+
 from lote.agent.lease import RunPermit
 from lote.agent.orders import User
-from lote.agent.task_spec import TaskSpec
+from lote.agent.task_spec import TaskSpec, wall_clock_limit_s
 from lote.wire.frames import Failure, JobFacts, Run
 
 WAITING = 0  # no slot yet
@@ -86,6 +88,14 @@ class Work:
             self.stop.set()
         if self.permit is not None:
             self.permit.answer()
+
+    def amend(self, spec: TaskSpec) -> None:
+        """Take over the constraints of this task; all else stays as it was begun with.
+
+        Raises ValueError for a time limit that is none.
+        """
+        self.limit_s = wall_clock_limit_s(spec.constraints)
+        self.spec = msgspec.structs.replace(self.spec, constraints=spec.constraints)
 
     def retries_max(self) -> int:
         """How often a nonzero exit is tried again; -1 without end."""

@@ -30,6 +30,7 @@ from lote.engines.seam import Connection, NodeOrder
 from lote.wire.frames import (
     PROTOCOL,
     Ack,
+    Amend,
     Clean,
     Failure,
     Held,
@@ -223,6 +224,12 @@ class FakeNode:
                 self._waiting.remove(run)
             self._finish(run, KILLED_EXIT_CODE if began else None, TASK_ENDED)
 
+    def _amend(self, frame: Amend) -> None:
+        for key, number, spec in frame.tasks:
+            run = self._runs.get((key, number))
+            if run is not None:
+                run.amend(_TASK_DECODER.decode(spec))
+
     def _acknowledge(self, frame: Ack) -> None:
         if self._sent is None or frame.seq != self._seq:
             return
@@ -387,6 +394,7 @@ _ACTIONS: dict[type, Callable[..., None]] = {
     Runs: FakeNode._take_runs,
     Revoke: FakeNode._revoke,
     Kill: FakeNode._kill,
+    Amend: FakeNode._amend,
     Ack: FakeNode._acknowledge,
     Open: FakeNode._open,
     Clean: FakeNode._clean,

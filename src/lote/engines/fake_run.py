@@ -19,6 +19,7 @@ class FakeRun:
     """A run of a task: what is to be done, and what became of it. Times are microseconds."""
 
     __slots__ = (
+        "_jobs_retries_max",
         "attempt_us",
         "end_us",
         "exit_code",
@@ -42,8 +43,8 @@ class FakeRun:
         self.task = task
         self.slots = task.required_slots or 1
         self.retries = retries
-        own = task.constraints.max_task_retry_count if task.constraints else None
-        self.retries_max = retries_max if own is None else own
+        self._jobs_retries_max = retries_max
+        self.amend(task)
         self.phase = WAITING
         self.start_us = self.attempt_us = self.end_us = 0
         self.last_retry_us: int | None = None
@@ -54,6 +55,11 @@ class FakeRun:
     def name(self) -> tuple[int, int]:
         """Key and run, as frames name it."""
         return self.key, self.run
+
+    def amend(self, task: ScriptedTask) -> None:
+        """Its constraints are those of this task."""
+        own = task.constraints.max_task_retry_count if task.constraints else None
+        self.retries_max = self._jobs_retries_max if own is None else own
 
     def begin(self, now_us: int) -> None:
         """Work on it starts."""

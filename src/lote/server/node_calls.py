@@ -20,7 +20,7 @@ from lote.server.fleet import (
 from lote.server.memory import FORGET, KEEP, Link, NodeState
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
-from lote.server.runs import begin, failure_text, let_go, requeue
+from lote.server.runs import amend, begin, failure_text, let_go, requeue
 from lote.server.special_runs import resume_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
@@ -82,6 +82,7 @@ def connect_node(
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)
+    amend(tx, node, confirmed)  # it may not have heard of that, either
     resume_specials(tx, node)
     if node.state == "leavingpool" or is_to_halt:
         apply_deallocation(tx, node)

@@ -7,6 +7,7 @@ dependents and its job is gathered in ``memory.finished`` and followed when the 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -15,12 +16,19 @@ from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
 from lote.store import tasks as task_rows
 from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING
-from lote.wire.frames import Failure, Kill, Revoke
+from lote.wire.frames import Amend, Failure, Kill, Revoke
 
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
 
 USER_ENDED = Failure("usererror", "TaskEnded", "The task was ended by a user request.")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Constrained(msgspec.Struct, omit_defaults=True):
+    constraints: dict[str, Any] | None = None
+
+
+_constrained = msgspec.json.Decoder(_Constrained).decode
 
 
 def failure_text(failure: Failure) -> str:
@@ -197,6 +205,19 @@ def kill(tx: Tx, placed: Placed, doom: int) -> None:
             requeue(tx, placed)
         return
     tx.send(placed.node_key, Kill([(placed.key, placed.run)]))
+
+
+def amend(tx: Tx, node: NodeState, names: Iterable[tuple[int, int]]) -> None:
+    """Tell a node the constraints that tasks in its hands have by now, (key, run) each."""
+    runs = dict(names)
+    specs = task_rows.list_changed_specs(tx.db, list(runs))
+    if specs:
+        tasks = [(key, runs[key], _constraints(spec)) for key, spec in specs]
+        tx.send(node.key, Amend(tasks))
+
+
+def _constraints(spec: bytes) -> bytes:
+    return _encode(_constrained(spec))
 
 
 def revoke_backlog(tx: Tx, runs: Iterable[Placed]) -> None:

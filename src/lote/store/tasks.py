@@ -201,6 +201,15 @@ def get_ready_rows(db: Connection, keys: Sequence[int]) -> dict[int, ReadyRow]:
     return {row[0]: ReadyRow(*row) for row in rows}
 
 
+def list_changed_specs(db: Connection, keys: Sequence[int]) -> list[tuple[int, bytes]]:
+    """(key, spec) of those of these tasks that a user changed after they were added."""
+    wanted = ",".join(map(str, keys))
+    return db.execute(
+        "SELECT task.key, spec FROM task JOIN task_spec ON task_spec.key = task.key"
+        f" WHERE task.key IN ({wanted}) AND modified_us > created_us"
+    ).fetchall()
+
+
 def list_placed_tasks(db: Connection) -> list[PlacedRow]:
     """Every task that a node holds; those that run first, then the larger ones."""
     return [PlacedRow(*row) for row in db.execute(_PLACED)]

@@ -268,6 +268,13 @@ class Kill(_Frame, tag="kill", frozen=True):
     runs: list[tuple[int, int]]
 
 
+class Amend(_Frame, tag="amend", frozen=True):
+    """Tasks have other constraints now, which hold for what runs, too: (key, run, JSON bytes of a
+    task that has nothing else) each."""
+
+    tasks: list[tuple[int, int, bytes]]
+
+
 class Ack(_Frame, tag="ack", frozen=True):
     """The batch ``seq`` is recorded durably. ``refused`` are runs in it that are not current."""
 
@@ -308,7 +315,18 @@ class Leave(_Frame, tag="leave", frozen=True):
 
 AgentFrame = Hello | Report | Samples
 ServerFrame = (
-    Setup | JobFacts | Special | KillSpecial | Runs | Revoke | Kill | Ack | Open | Clean | Leave
+    Setup
+    | JobFacts
+    | Special
+    | KillSpecial
+    | Runs
+    | Revoke
+    | Kill
+    | Amend
+    | Ack
+    | Open
+    | Clean
+    | Leave
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -251,6 +251,53 @@ def test_directories_are_cleaned_and_free_at_once(node):
     node.drive(scenario)
 
 
+def test_new_constraints_hold_for_what_runs(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        long = {**sh("sleep 1000"), "constraints": {"maxWallClockTime": "PT900S"}}
+        names = await channel.run(long, sh("sleep 1000"), sh("exit 2"))  # waits for a slot
+        await channel.started(*names[:2])
+        limits = [b'{"maxWallClockTime":"PT0.1S"}', b'{"maxWallClockTime":"P1D"}']
+        limits.append(b'{"maxTaskRetryCount":1,"retentionTime":"PT0.1S"}')
+        amended = [
+            (*name, b'{"constraints":%b}' % limit)
+            for name, limit in zip(names, limits, strict=True)
+        ]
+        await channel.send(frames.Amend(amended))
+        [ended] = await channel.ended(names[0])
+        assert ended.failure is not None
+        assert ended.failure.code == "TaskEnded"
+        nobodys = (99, 1, amended[0][2])
+        unreadable = (*names[1], b'{"constraints":{"maxWallClockTime":"soon"}}')
+        await channel.send(frames.Amend([nobodys, unreadable, (*names[1], amended[0][2])]))
+        [ended] = await channel.ended(names[1])
+        assert ended.failure is not None
+        assert ended.failure.code == "TaskEnded"
+        [ended] = await channel.ended(names[2])
+        assert (ended.exit_code, ended.retries) == (2, 1)
+        await channel.until(lambda: not agent.task(3).exists())
+
+    node.drive(scenario)
+
+
+def test_the_directory_of_a_task_that_runs_again_stays(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        brief = {**sh("true"), "id": "again", "constraints": {"retentionTime": "PT0.5S"}}
+        other = {**sh("true"), "constraints": {"retentionTime": "PT0.5S"}}
+        await channel.ended(*await channel.run(brief))
+        again = {**sh("echo > here; while ! test -e go; do sleep 0.05; done"), "id": "again"}
+        names = await channel.run(again)
+        await channel.ended(*await channel.run(other))
+        # The other came to rest later, so the first's time is over when it has gone.
+        await channel.until(lambda: not agent.task(3).exists())
+        directory = agent.root / "workitems/job/job-1/again/wd"
+        assert directory.joinpath("here").exists()
+        directory.joinpath("go").touch()
+        [ended] = await channel.ended(*names)
+        assert ended.exit_code == 0
+
+    node.drive(scenario)
+
+
 def test_retention_removes_a_directory(node):
     async def scenario(channel: Channel, agent: Agent) -> None:
         short = {**sh("true"), "constraints": {"retentionTime": "PT0.2S"}}

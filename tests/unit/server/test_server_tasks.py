@@ -333,6 +333,22 @@ def test_new_limits_of_a_job_reach_nodes_that_know_it(bench):
     assert (info(bench, "before")["retryCount"], info(bench, "after")["retryCount"]) == (0, 1)
 
 
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_running_task_takes_new_constraints(bench, is_heard):
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=5, exits=1)
+    node_id = bench.nodes()[0]["id"]
+    if not is_heard:
+        bench.engine.cut(node_id)
+    bench.ask("replace_task", {"constraints": {"maxTaskRetryCount": 2}}, job_id="j", task_id="t")
+    if not is_heard:
+        bench.engine.mend(node_id)
+    bench.advance(20)
+    assert info(bench, "t")["retryCount"] == 2
+    bench.check()
+
+
 def test_keys_of_tasks_are_never_used_again(bench):
     bench.add_job()
     bench.add_tasks(3)

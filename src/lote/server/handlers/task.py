@@ -18,7 +18,7 @@ from lote.server.owner import Tx
 from lote.server.pages import answer_chosen, answer_list, choice, page_of, selected
 from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
-from lote.server.runs import USER_ENDED, end_now, failure_text, kill, move_count
+from lote.server.runs import USER_ENDED, amend, end_now, failure_text, kill, move_count
 from lote.server.views import QUICK_MEMBERS, task_directory, view_quick_members, view_task
 from lote.store import dependencies
 from lote.store import tasks as rows
@@ -223,7 +223,7 @@ def list_subtasks(db: Connection, request: Request) -> Answer:
 
 
 def replace_task(tx: Tx, request: Request) -> Answer:
-    """Replace a task's constraints. Refuses: TaskCompleted."""
+    """Replace a task's constraints, for what runs of it, too. Refuses: TaskCompleted."""
     body: TaskReplace = request.body
     _, record = _changeable(tx, request, "update")
     check_task_replace(body)
@@ -234,6 +234,9 @@ def replace_task(tx: Tx, request: Request) -> Answer:
     modified_us = max(tx.now_us, record.modified_us + 1)
     rows.save_task_spec(tx.db, record.key, msgspec.json.encode(spec), modified_us)
     tx.memory.specs.take(record.key)
+    placed = tx.memory.placed.get(record.key)
+    if placed is not None and not placed.is_unsent:
+        amend(tx, tx.memory.nodes[placed.node_key], [(placed.key, placed.run)])
     return Answer(modified_us=modified_us)
 
 
