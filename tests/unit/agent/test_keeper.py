@@ -29,13 +29,17 @@ class Shelf:
     def add(self, name: str, retention_s: float | None = None, lasted_s: float = 0.0) -> Path:
         """A task's directory that came to rest now; its files are from when the task began."""
         directory = Path(self.layout.task_directory("workitems/j/job-1", name))
-        directory.joinpath("wd").mkdir(parents=True, exist_ok=True)
-        directory.joinpath("stdout.txt").touch()
-        began_s = self.world.now_us() / 1e6 - lasted_s
-        for path in (directory / "wd", directory / "stdout.txt", directory):
-            os.utime(path, (began_s, began_s))
-        if retention_s is not None:
-            self.live(lambda keeper: keeper.keep_for(str(directory), retention_s, lasted_s))
+
+        def act(keeper: Keeper) -> None:
+            directory.joinpath("wd").mkdir(parents=True, exist_ok=True)
+            directory.joinpath("stdout.txt").touch()
+            began_s = self.world.now_us() / 1e6 - lasted_s
+            for path in (directory / "wd", directory / "stdout.txt", directory):
+                os.utime(path, (began_s, began_s))
+            if retention_s is not None:
+                keeper.keep_for(str(directory), retention_s, lasted_s)
+
+        self.live(act)
         return directory
 
     def live(self, act=lambda keeper: None, gone: Path | None = None) -> None:
@@ -48,7 +52,7 @@ class Shelf:
             keeper.start()
             act(keeper)
             async with asyncio.timeout(20):
-                while gone is not None and gone.exists():
+                while gone is not None and os.path.exists(gone):  # noqa: ASYNC110, ASYNC240 - no event tells
                     await asyncio.sleep(0)
             keeper.close()
 
