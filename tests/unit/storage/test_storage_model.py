@@ -144,17 +144,26 @@ class Storage(RuleBasedStateMachine):
             return
         name, time = key = sorted(self.snapshots)[choice % len(self.snapshots)]
         url = f"http://here/{ACCOUNT}/box/{quote(name)}?snapshot={quote(time)}"
+        self.copied_over(copied, url, self.snapshots[key], is_log=key in self.logs)
+
+    def copied_over(self, copied, url, parts, *, is_log):
+        """A copy takes the place of a blob of the same kind only."""
         headers = {"x-ms-copy-source": url}
-        assert self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers).status == 202
-        self.replaced(copied, self.snapshots[key], is_log=key in self.logs)
+        reply = self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers)
+        if copied in self.blobs and is_log != (copied in self.logs):
+            assert (reply.status, reply.headers["x-ms-error-code"]) == (409, "InvalidBlobType")
+            return
+        assert reply.status == 202
+        self.replaced(copied, parts, is_log=is_log)
 
     @rule(source=NAMES, copied=NAMES)
     def copy(self, source, copied):
-        headers = {"x-ms-copy-source": f"http://here/{ACCOUNT}/box/{quote(source)}"}
-        reply = self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers)
-        assert reply.status == (202 if source in self.blobs else 404)
-        if source in self.blobs and source != copied:
-            self.replaced(copied, self.blobs[source], is_log=source in self.logs)
+        url = f"http://here/{ACCOUNT}/box/{quote(source)}"
+        if source not in self.blobs:
+            headers = {"x-ms-copy-source": url}
+            assert self.rig.ask("PUT", f"/{ACCOUNT}/box/{copied}", headers=headers).status == 404
+        else:
+            self.copied_over(copied, url, self.blobs[source], is_log=source in self.logs)
 
     @rule(name=NAMES, start=st.integers(0, 80_000), length=st.integers(1, 80_000))
     def read_range(self, name, start, length):
