@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import logging
 import queue
-import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -49,6 +48,7 @@ from lote.server.handlers import pool as pool_handlers
 from lote.server.handlers import pool_scaling as pool_scaling_handlers
 from lote.server.handlers import task as task_handlers
 from lote.server.handlers import usage as usage_handlers
+from lote.server.options import check_options
 from lote.server.owner import Owner
 from lote.server.recent import FROM_THE_RECORD, RecentAnswers
 from lote.server.request import Answer, Request
@@ -56,11 +56,11 @@ from lote.server.streams import Streams
 from lote.settings import Settings
 from lote.store.database import Connection, DatabaseError
 from lote.wire.decode import decode
-from lote.wire.errors import Refused, error_body, invalid_query
+from lote.wire.errors import Refused, error_body
 from lote.wire.formats import etag_of, format_http_date
 from lote.wire.modern import modernize
 from lote.wire.openapi import openapi_document
-from lote.wire.operations import OPERATIONS, Operation, match
+from lote.wire.operations import OPERATIONS, match
 from lote.wire.versions import check_api_version
 from lote.world import World
 
@@ -68,11 +68,9 @@ log = logging.getLogger("lote.http")
 
 BODY_BYTES_MAX = 1 << 20  # REST: a request's body stays below 1 MB
 JSON_TYPE = b"application/json;odata=minimalmetadata"
-PAGE_SIZE_MAX = 1000  # REST: maxresults
 ALIASES = frozenset({"127", "localhost", "0"})  # what clients make of the host of a URL
 READERS = 2
 PATIENT = 4  # threads for answers that take a while; one of a formula takes 0.3 s at most
-_WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 
 Headers = list[tuple[bytes, bytes]]
 _MODULES: tuple[ModuleType, ...] = (
@@ -210,7 +208,7 @@ class Service:
         operation, params = match(scope["method"], path)
         if grant is not None:
             check_grant(self._quick_reader, grant, params)
-        check_query(query, operation)
+        check_options(query, operation)
         if not operation.real:
             raise Refused(
                 "NotImplemented", f"This release does not carry out {operation.name} yet."
@@ -366,25 +364,6 @@ def parse_query(raw_query: str) -> dict[str, str]:
         if name:
             found.setdefault(unquote_plus(name).lower().lstrip("$"), unquote_plus(value))
     return found
-
-
-def check_query(query: Mapping[str, str], operation: Operation) -> None:
-    """Refuses: a maxresults that is no number (InvalidQueryParameterValue) or out of range."""
-    text = query.get("maxresults")
-    if text is None or "maxresults" not in operation.query:
-        return
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise invalid_query("maxresults", text[:32], "The value must be a whole number.")
-    if not 1 <= int(text) <= PAGE_SIZE_MAX:
-        raise Refused(
-            "OutOfRangeQueryParameterValue",
-            values=[
-                ("QueryParameterName", "maxresults"),
-                ("QueryParameterValue", text),
-                ("MinimumAllowed", "1"),
-                ("MaximumAllowed", str(PAGE_SIZE_MAX)),
-            ],
-        )
 
 
 def check_content_type(value: str | None) -> None:

@@ -17,6 +17,7 @@ from lote.store.records import PoolRecord
 from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import parse_duration
 from lote.wire.pool import PoolCreate, PoolReplace, PoolUpdate, StartTask
+from lote.wire.rules import refuse_packages
 from lote.wire.vm import VirtualMachineConfiguration
 from lote.wire.vm_sizes import cores_of
 
@@ -113,7 +114,4 @@ def check_start_task(start: StartTask | None) -> None:
 
 def check_pool_packages(body: PoolCreate | PoolUpdate | PoolReplace) -> None:
     if body.application_package_references:
-        raise Refused(
-            "InvalidApplicationPackageReferences",
-            "The account has no application of this id and version.",
-        )
+        refuse_packages(body.application_package_references)

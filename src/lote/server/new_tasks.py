@@ -7,6 +7,7 @@ from lote.server.owner import Tx
 from lote.store import tasks as rows
 from lote.wire.errors import Refused
 from lote.wire.job import JobManagerTask
+from lote.wire.rules import refuse_packages
 from lote.wire.task import TaskCreate
 
 
@@ -39,7 +40,4 @@ def check_carried_out(task: TaskCreate | JobManagerTask) -> None:
     if task.container_settings is not None:
         raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
     if task.application_package_references:
-        raise Refused(
-            "InvalidApplicationPackageReferences",
-            "The account has no application of this id and version.",
-        )
+        refuse_packages(task.application_package_references)

@@ -13,8 +13,8 @@ import msgspec
 from lote.server.request import Answer, Request, json_answer
 from lote.store.lists import Page
 from lote.wire.errors import invalid_query
-from lote.wire.filters import FILTERS
-from lote.wire.odata import Expr, parse_expand, parse_filter, parse_select, select_members
+from lote.wire.filters import FILTERS, LIST_FILTERS
+from lote.wire.odata import Expr, parse_filter, parse_select, select_members
 from lote.wire.spelling import selectable_members, spelling
 
 
@@ -29,17 +29,15 @@ class HasId(Protocol):
 R = TypeVar("R", bound=HasId)
 
 
-def page_of(request: Request, filters: str | None) -> Page:
+def page_of(request: Request) -> Page:
     """The part of a list that a request asks for. Refuses: InvalidQueryParameterValue."""
-    return Page(after_id(request), request.page_size, filter_of(request, filters))
+    return Page(after_id(request), request.page_size, filter_of(request))
 
 
-def filter_of(request: Request, filters: str | None) -> Expr | None:
+def filter_of(request: Request) -> Expr | None:
     """The request's ``$filter`` over the properties that this list can be filtered by."""
     text = request.query.get("filter")
-    if not text or filters is None:
-        return None
-    return parse_filter(text, FILTERS[filters])
+    return parse_filter(text, FILTERS[LIST_FILTERS[request.operation.name]]) if text else None
 
 
 def answer_page(
@@ -101,10 +99,7 @@ def choice(
 
 def selected(request: Request, struct: type[msgspec.Struct]) -> tuple[str, ...]:
     """The members of ``$select``; () for all. Refuses: InvalidQueryParameterValue, for members
-    and expansions that there are not."""
-    expand = request.query.get("expand")
-    if expand:
-        parse_expand(expand)
+    that there are not."""
     select = request.query.get("select")
     return parse_select(select, selectable_members(struct)) if select else ()
 

@@ -113,3 +113,21 @@ FILTERS: dict[str, dict[str, PropertyRule]] = {
     "certificates": _rules({"state": "S", "stateTransitionTime": "T"}),
     "node_agent_skus": _rules({"osType": "S"}),
 }
+
+# Which of them each list takes; a list that is not named here has no filter.
+LIST_FILTERS: dict[str, str] = {
+    "list_pools": "pools",
+    "list_nodes": "nodes",
+    "list_jobs": "jobs",
+    "list_jobs_from_schedule": "jobs_of_schedule",
+    "list_job_schedules": "job_schedules",
+    "list_tasks": "tasks",
+    "list_job_preparation_and_release_task_status": "preparation_and_release_status",
+    "list_task_files": "files",
+    "list_node_files": "files",
+    "list_pool_node_counts": "node_counts",
+    "list_supported_images": "supported_images",
+    "list_pool_usage_metrics": "pool_usage_metrics",
+    "list_certificates": "certificates",
+    "list_node_agent_skus": "node_agent_skus",
+}

@@ -7,72 +7,13 @@ from typing import Any
 
 import msgspec
 
-from lote.wire.account import (
-    Application,
-    NodeAgentSku,
-    PoolNodeCounts,
-    PoolUsageMetrics,
-    SupportedImage,
-)
-from lote.wire.file import NodeFile
-from lote.wire.job import (
-    Job,
-    JobPreparationAndReleaseTaskStatus,
-    JobStatistics,
-    TaskCountsResult,
-)
-from lote.wire.job_schedule import JobSchedule
-from lote.wire.legacy import Certificate
-from lote.wire.node import (
-    Node,
-    NodeRemoteLoginSettings,
-    NodeVMExtension,
-    UploadBatchServiceLogsResult,
-)
+from lote.wire.answers import ENTITIES, LISTS
 from lote.wire.operations import OPERATIONS, Operation
-from lote.wire.pool import AutoScaleRun, Pool, PoolStatistics
 from lote.wire.shared import BatchError
-from lote.wire.task import CreateTaskCollectionResult, Subtask, Task
 from lote.wire.versions import NEWEST
 
 Document = dict[str, Any]
 
-_LISTS: dict[str, type[msgspec.Struct]] = {
-    "list_pools": Pool,
-    "list_nodes": Node,
-    "list_node_extensions": NodeVMExtension,
-    "list_node_files": NodeFile,
-    "list_jobs": Job,
-    "list_job_preparation_and_release_task_status": JobPreparationAndReleaseTaskStatus,
-    "list_job_schedules": JobSchedule,
-    "list_jobs_from_schedule": Job,
-    "list_tasks": Task,
-    "list_subtasks": Subtask,
-    "list_task_files": NodeFile,
-    "list_applications": Application,
-    "list_supported_images": SupportedImage,
-    "list_pool_node_counts": PoolNodeCounts,
-    "list_pool_usage_metrics": PoolUsageMetrics,
-    "list_certificates": Certificate,
-    "list_node_agent_skus": NodeAgentSku,
-}
-_ENTITIES: dict[str, type[msgspec.Struct]] = {
-    "get_pool": Pool,
-    "evaluate_pool_auto_scale": AutoScaleRun,
-    "get_node": Node,
-    "get_node_extension": NodeVMExtension,
-    "get_node_remote_login_settings": NodeRemoteLoginSettings,
-    "upload_node_logs": UploadBatchServiceLogsResult,
-    "get_job": Job,
-    "get_job_task_counts": TaskCountsResult,
-    "get_job_schedule": JobSchedule,
-    "create_task_collection": CreateTaskCollectionResult,
-    "get_task": Task,
-    "get_application": Application,
-    "get_certificate": Certificate,
-    "get_lifetime_job_statistics": JobStatistics,
-    "get_lifetime_pool_statistics": PoolStatistics,
-}
 _FILES = frozenset({"download_node_file", "download_task_file", "get_remote_desktop"})
 
 _QUERY: dict[str, tuple[str, Document]] = {
@@ -107,7 +48,7 @@ def openapi_document(version: str) -> Document:
     """The document; ``version`` is the program's. Every operation that is carried out is in it."""
     carried_out = [row for row in OPERATIONS if row.real]
     taken = [row.takes for row in carried_out if row.takes is not None]
-    shown: list[type[msgspec.Struct]] = [*_LISTS.values(), *_ENTITIES.values(), BatchError]
+    shown: list[type[msgspec.Struct]] = [*LISTS.values(), *ENTITIES.values(), BatchError]
     _, schemas = msgspec.json.schema_components([*taken, *shown], ref_template=_REFERENCE)
     _close(schemas, shown)
     paths: Document = {}
@@ -187,10 +128,10 @@ def _parameters(row: Operation) -> list[Document]:
 def _success(row: Operation) -> Document:
     if row.name in _FILES:
         return _content("A file.", {"type": "string", "format": "binary"}, "*/*")
-    if row.name in _ENTITIES:
-        return _content("Done.", _shown(row, _ENTITIES[row.name]), "application/json")
-    if row.name in _LISTS:
-        item = _shown(row, _LISTS[row.name])
+    if row.name in ENTITIES:
+        return _content("Done.", _shown(row, ENTITIES[row.name]), "application/json")
+    if row.name in LISTS:
+        item = _shown(row, LISTS[row.name])
         schema = {
             "type": "object",
             "properties": {

@@ -23,6 +23,7 @@ from lote.wire.shared import (
 
 DISPLAY_NAME_CHARS_MAX = 1024  # REST: displayName of every noun
 APPLICATION_PACKAGES_MAX = 10  # REST: package references of a pool
+APPLICATION_ID_CHARS_MAX = 64  # REST: ids of applications
 _VERSION_CHARS_MAX = 64  # REST: version of an application package
 
 _FILE_MODE = re.compile(r"(?:0o)?[0-7]{1,5}", re.ASCII)
@@ -203,6 +204,16 @@ def check_packages(
         if version is not None and len(version) > _VERSION_CHARS_MAX:
             reason = f"A version has at most {_VERSION_CHARS_MAX} characters."
             raise invalid_property(f"{name}[{index}].version", version, reason)
+
+
+def refuse_packages(packages: Sequence[ApplicationPackageReference]) -> NoReturn:
+    """Refuse references to applications, of which the account has none."""
+    values = [
+        ("PropertyName", "applicationPackageReferences[0].applicationId"),
+        ("PropertyValue", packages[0].application_id[:APPLICATION_ID_CHARS_MAX]),
+        ("Reason", "The account has no application of this id and version."),
+    ]
+    raise Refused("InvalidApplicationPackageReferences", values=values)
 
 
 def check_container(name: str, settings: TaskContainerSettings | None) -> None:

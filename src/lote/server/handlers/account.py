@@ -25,7 +25,7 @@ class _Listed(msgspec.Struct):
 
 def list_supported_images(db: Connection, request: Request) -> Answer:
     """The images a pool may name. On local nodes an image is a label."""
-    where = filter_of(request, "supported_images")
+    where = filter_of(request)
     listed = []
     for number, image in enumerate(SUPPORTED_IMAGES):
         shown = msgspec.to_builtins(image)
@@ -37,7 +37,7 @@ def list_supported_images(db: Connection, request: Request) -> Answer:
 
 def list_node_agent_skus(db: Connection, request: Request) -> Answer:
     """The images by node agent, as api-versions before 2019-06-01 list them."""
-    where = filter_of(request, "node_agent_skus")
+    where = filter_of(request)
     images: dict[str, list[dict[str, Any]]] = {}
     systems: dict[str, str] = {}
     for image in SUPPORTED_IMAGES:
@@ -56,7 +56,7 @@ def list_node_agent_skus(db: Connection, request: Request) -> Answer:
 
 def list_pool_node_counts(db: Connection, request: Request) -> Answer:
     """Nodes of each pool by state, exact."""
-    where = filter_of(request, "node_counts")
+    where = filter_of(request)
     pools = sorted(list_all_pools(db), key=lambda pool: pool.id.lower())
     if where is not None:
         pools = [pool for pool in pools if evaluate(where, {"poolId": pool.id}.get)]

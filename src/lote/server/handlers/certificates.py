@@ -78,7 +78,7 @@ def _public_part(body: CertificateCreate) -> bytes:
 
 def list_certificates(db: Connection, request: Request) -> Answer:
     """One page of certificates."""
-    where = filter_of(request, "certificates")
+    where = filter_of(request)
     records = rows.list_certificates(db)
     if where is not None:
         records = [one for one in records if evaluate(where, _filtered(one).get)]

@@ -15,6 +15,7 @@ from lote.server.handlers.pool import existing_pool
 from lote.server.handlers.task import existing_task
 from lote.server.kept import kept_facts, list_kept, open_kept
 from lote.server.node_files import FileFacts, Listed
+from lote.server.options import is_set
 from lote.server.owner import Owner, Tx
 from lote.server.pages import answer_list, filter_of, id_order, paged
 from lote.server.request import Answer, Request
@@ -23,7 +24,7 @@ from lote.server.streams import Streams, Transfer
 from lote.server.views import task_directory
 from lote.store import nodes as node_rows
 from lote.store.records import COMPLETED, PREPARING, TaskRecord
-from lote.wire.errors import Refused, invalid_query
+from lote.wire.errors import Refused
 from lote.wire.formats import format_http_date, format_timestamp, parse_duration
 from lote.wire.frames import Open
 from lote.wire.odata import evaluate
@@ -171,7 +172,7 @@ async def _of_task(work: Work, files: Files, request: Request) -> Answer:
 
 
 async def _list(files: Files, request: Request, place: Place) -> Answer:
-    is_recursive = _flag(request, "recursive")
+    is_recursive = is_set(request.query, "recursive")
     if place.kept is not None:
         found = list_kept(place.kept)
     else:
@@ -179,7 +180,7 @@ async def _list(files: Files, request: Request, place: Place) -> Answer:
         transfer = await files.streams.ask(place.node_key, place.node_id, frame)
         text = b"".join([piece async for piece in pieces(transfer)])
         found = [_lines.decode(line) for line in text.splitlines() if line]
-    where = filter_of(request, "files")
+    where = filter_of(request)
     if where is not None:
         found = [one for one in found if evaluate(where, {"name": one.name}.get)]
     named = sorted((_Named(one.name, one) for one in found), key=lambda one: id_order(one.id))
@@ -238,7 +239,7 @@ async def _properties(files: Files, request: Request, place: Place) -> Answer:
 
 
 async def _delete(files: Files, request: Request, place: Place) -> Answer:
-    is_recursive = _flag(request, "recursive")
+    is_recursive = is_set(request.query, "recursive")
     if place.kept is not None:
         kept_facts(place.kept, request.params["file_path"])
         raise Refused("TaskFilesUnavailable")
@@ -293,10 +294,3 @@ async def pieces(transfer: Transfer) -> AsyncGenerator[bytes]:
 def _path(request: Request, place: Place) -> str:
     name = request.params["file_path"].replace("\\", "/").strip("/")
     return f"{place.directory}/{name}" if place.directory else name
-
-
-def _flag(request: Request, name: str) -> bool:
-    text = request.query.get(name, "false").lower()
-    if text not in ("true", "false"):
-        raise invalid_query(name, text[:32], "The value must be true or false.")
-    return text == "true"

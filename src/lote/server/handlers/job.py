@@ -14,6 +14,7 @@ from lote.server.job_manager import reseat_manager
 from lote.server.load import load_job
 from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
+from lote.server.options import is_set
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, choice, page_of
 from lote.server.quotas import check_job_quota
@@ -25,7 +26,7 @@ from lote.store.job_schedules import get_job_schedule
 from lote.store.lists import list_jobs as page_of_jobs
 from lote.store.records import JobRecord
 from lote.wire.check_jobs import check_job, check_job_replace, check_job_update
-from lote.wire.errors import Refused, invalid_property, invalid_query
+from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import parse_duration
 from lote.wire.job import (
     Job,
@@ -61,7 +62,7 @@ def create_job(tx: Tx, request: Request) -> Answer:
 
 def list_jobs(db: Connection, request: Request) -> Answer:
     """One page of jobs."""
-    records, go_on = page_of_jobs(db, page_of(request, "jobs"))
+    records, go_on = page_of_jobs(db, page_of(request))
     choose = choice(request, Job)
     return answer_list(request, [choose(view_job(job, request.base_url)) for job in records], go_on)
 
@@ -86,8 +87,8 @@ def get_job_task_counts(db: Connection, request: Request) -> Answer:
 def update_job(tx: Tx, request: Request) -> Answer:
     """Patch: members that are given replace, all others stay. Refuses: by the job's state."""
     body: JobUpdate = request.body
-    record = _updatable(tx, request)
     check_job_update(body)
+    record = _updatable(tx, request)
     spec = msgspec.json.decode(record.spec, type=JobCreate, strict=False)
     before = spec.pool_info, spec.on_all_tasks_complete
     for name in body.__struct_fields__:
@@ -100,8 +101,8 @@ def update_job(tx: Tx, request: Request) -> Answer:
 def replace_job(tx: Tx, request: Request) -> Answer:
     """Replace what can be changed; members that are not given go back to their defaults."""
     body: JobReplace = request.body
-    record = _updatable(tx, request)
     check_job_replace(body)
+    record = _updatable(tx, request)
     spec = msgspec.json.decode(record.spec, type=JobCreate, strict=False)
     before = spec.pool_info, spec.on_all_tasks_complete
     for name in body.__struct_fields__:
@@ -178,11 +179,8 @@ def _check_event(record: JobRecord, event: str) -> None:
 
 
 def is_forced(request: Request) -> bool:
-    """The option ``force``. Refuses: InvalidQueryParameterValue."""
-    text = request.query.get("force", "false").lower()
-    if text not in ("true", "false"):
-        raise invalid_query("force", text[:32], "The value must be true or false.")
-    return text == "true"
+    """The option ``force``."""
+    return is_set(request.query, "force")
 
 
 def _updatable(tx: Tx, request: Request) -> JobRecord:
@@ -204,7 +202,8 @@ def _save_spec(tx: Tx, record: JobRecord, spec: JobCreate, before: tuple[Any, An
     pool_id = spec.pool_info.pool_id
     is_moved = pool_id is not None and pool_id.lower() != (pool_before.pool_id or "").lower()
     if is_moved and not allows_write(record.state, "move_pool"):
-        raise Refused(job_refusal(record.state, "move_pool"))
+        values = [("PropertyName", "poolInfo"), ("Reason", "Disable the job first.")]
+        raise Refused(job_refusal(record.state, "move_pool"), values=values)
     memory = tx.memory
     job = memory.jobs[record.key]
     constraints = spec.constraints

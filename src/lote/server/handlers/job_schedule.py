@@ -100,7 +100,7 @@ def create_job_schedule(tx: Tx, request: Request) -> Answer:
 
 def list_job_schedules(db: Connection, request: Request) -> Answer:
     """One page of schedules."""
-    where, size = filter_of(request, "job_schedules"), request.page_size
+    where, size = filter_of(request), request.page_size
     limit = size + 1 if where is None else SCAN_MAX
     records = rows.list_job_schedules(db, after_id(request), limit)
     shown = [(one.id, _view(one, request.base_url)) for one in records]
@@ -130,7 +130,7 @@ def job_schedule_exists(db: Connection, request: Request) -> Answer:
 def list_jobs_from_schedule(db: Connection, request: Request) -> Answer:
     """One page of a schedule's jobs that still exist. Refuses: JobScheduleNotFound."""
     record = existing_schedule(db, request.params["job_schedule_id"])
-    jobs, go_on = page_of_jobs(db, page_of(request, "jobs_of_schedule"), record.key)
+    jobs, go_on = page_of_jobs(db, page_of(request), record.key)
     choose = choice(request, Job)
     return answer_list(request, [choose(view_job(job, request.base_url)) for job in jobs], go_on)
 
@@ -138,8 +138,8 @@ def list_jobs_from_schedule(db: Connection, request: Request) -> Answer:
 def update_job_schedule(tx: Tx, request: Request) -> Answer:
     """Patch: members that are given replace, all others stay. Later jobs follow it."""
     body: JobScheduleUpdate = request.body
-    record = _writable(tx, request, "update")
     check_job_schedule_update(body)
+    record = _writable(tx, request, "update")
     spec = decode_spec(record.spec)
     for name in body.__struct_fields__:
         value = getattr(body, name)
@@ -151,8 +151,8 @@ def update_job_schedule(tx: Tx, request: Request) -> Answer:
 def replace_job_schedule(tx: Tx, request: Request) -> Answer:
     """Replace what can be changed; members that are not given go back to their defaults."""
     body: JobScheduleReplace = request.body
-    record = _writable(tx, request, "update")
     check_job_schedule_replace(body)
+    record = _writable(tx, request, "update")
     spec = decode_spec(record.spec)
     spec.schedule = body.schedule or JobScheduleConfiguration()
     spec.job_specification = body.job_specification

@@ -37,7 +37,7 @@ def list_job_preparation_and_release_task_status(db: Connection, request: Reques
     spec = msgspec.json.decode(record.spec)
     if not any(member in spec for member in _MEMBERS.values()):
         raise Refused("JobPreparationTaskNotSpecified")
-    where = filter_of(request, "preparation_and_release_status")
+    where = filter_of(request)
     found: dict[str, _Row] = {}
     for pool_id, node_id, run in list_runs_of_job(db, record.key):
         url = f"{request.base_url}/pools/{pool_id}/nodes/{node_id}"

@@ -46,7 +46,7 @@ _TIMES = frozenset(
 def list_nodes(tx: Tx, request: Request) -> Answer:
     """One page of a pool's nodes. Refuses: PoolNotFound."""
     pool = existing_pool(tx.db, request.params["pool_id"])
-    where = filter_of(request, "nodes")
+    where = filter_of(request)
     records = sorted(rows.list_pool_nodes(tx.db, pool.key), key=lambda node: node.id.lower())
     shown = {node.id: view_node(node, pool, live(tx, node), request.base_url) for node in records}
     if where is not None:

@@ -30,8 +30,8 @@ def create_node_user(tx: Tx, request: Request) -> Answer:
     """Record a user of a node. Refuses: NodeUserExists, NodeStateUnusable for a node that is not
     ready, InvalidPropertyValue."""
     body: NodeUserCreate = request.body
-    node = _ready_node(tx.db, request)
     check_node_user(body)
+    node = _ready_node(tx.db, request)
     if rows.get_node_user(tx.db, node.key, body.name) is not None:
         raise Refused("NodeUserExists")
     _save(tx, node, body.name, bool(body.is_admin), body)
@@ -41,9 +41,9 @@ def create_node_user(tx: Tx, request: Request) -> Answer:
 def replace_node_user(tx: Tx, request: Request) -> Answer:
     """Replace a user's password, key and expiry; those not given are reset. Refuses:
     NodeUserNotFound, NodeStateUnusable."""
+    check_node_user_replace(request.body)
     node = _ready_node(tx.db, request)
     old = _existing_user(tx.db, node, request)
-    check_node_user_replace(request.body)
     _save(tx, node, old.name, bool(old.is_admin), request.body)
     return Answer()
 

@@ -52,6 +52,8 @@ _ALWAYS_PATCHABLE = frozenset(
         "resource_tags",
     }
 )
+_JSON_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(PoolUpdate)}
+_SCALES = "The pool scales by a formula; disable that first, or change the formula."
 
 
 def create_pool(tx: Tx, request: Request) -> Answer:
@@ -68,7 +70,7 @@ def create_pool(tx: Tx, request: Request) -> Answer:
 
 def list_pools(db: Connection, request: Request) -> Answer:
     """One page of pools."""
-    records = page_of_pools(db, page_of(request, "pools"))
+    records = page_of_pools(db, page_of(request))
     return answer_page(request, records, Pool, lambda record: view_pool(record, request.base_url))
 
 
@@ -88,19 +90,20 @@ def update_pool(tx: Tx, request: Request) -> Answer:
 
     Refuses: OperationInvalidForCurrentState for what an empty pool alone may change.
     """
-    record, pool = changeable_pool(tx, request, "update")
     body: PoolUpdate = request.body
     check_pool_update(body)
+    record, pool = changeable_pool(tx, request, "update")
     check_certificates(tx.db, body.certificate_references or [])
     check_machine(body.virtual_machine_configuration)
     check_pool_packages(body)
     check_start_task(body.start_task)
     given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
-    if pool.nodes and not _ALWAYS_PATCHABLE.issuperset(given):
-        raise Refused(
-            "OperationInvalidForCurrentState",
-            "This member of a pool can be changed only while the pool has no nodes.",
-        )
+    fixed = [name for name in given if name not in _ALWAYS_PATCHABLE] if pool.nodes else []
+    if fixed:
+        name = _JSON_NAMES[fixed[0]]
+        reason = "The property can be changed only while the pool has no nodes."
+        values = [("PropertyName", name), ("Reason", reason)]
+        raise Refused("OperationInvalidForCurrentState", values=values)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
     for name in given:
         setattr(spec, name, getattr(body, name))
@@ -111,9 +114,9 @@ def update_pool(tx: Tx, request: Request) -> Answer:
 
 def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     """Replace start task, packages and metadata; an omitted start task is removed."""
-    record, pool = changeable_pool(tx, request, "update")
     body: PoolReplace = request.body
     check_pool_replace(body)
+    record, pool = changeable_pool(tx, request, "update")
     check_certificates(tx.db, body.certificate_references or [])
     check_pool_packages(body)
     check_start_task(body.start_task)
@@ -135,13 +138,13 @@ def delete_pool(tx: Tx, request: Request) -> Answer:
 
 def resize_pool(tx: Tx, request: Request) -> Answer:
     """Start moving a pool towards new targets. Refuses: PoolBeingResized, PoolBeingDeleted."""
-    record, pool = changeable_pool(tx, request, "resize")
     body: PoolResize = request.body
     check_resize(body)
     if body.target_dedicated_nodes is None and body.target_low_priority_nodes is None:
         raise missing_property("targetDedicatedNodes")
+    record, pool = changeable_pool(tx, request, "resize")
     if record.enable_auto_scale:
-        raise Refused("OperationNotValidOnPool")
+        raise Refused("OperationNotValidOnPool", values=[("Reason", _SCALES)])
     dedicated = body.target_dedicated_nodes
     low_priority = body.target_low_priority_nodes
     begin_resize(
@@ -177,9 +180,9 @@ def stop_pool_resize(tx: Tx, request: Request) -> Answer:
 def remove_nodes(tx: Tx, request: Request) -> Answer:
     """Take named nodes out of a pool and lower its targets. Refuses: NodeNotFound,
     PoolBeingResized."""
-    record, pool = changeable_pool(tx, request, "remove_nodes")
     body: NodeRemove = request.body
     check_removal(body)
+    record, pool = changeable_pool(tx, request, "remove_nodes")
     nodes = []
     for node_id in dict.fromkeys(node_id.lower() for node_id in body.node_list):
         node = tx.memory.node_of_id(node_id)

@@ -55,8 +55,8 @@ from lote.wire.task_groups import (
 def create_task(tx: Tx, request: Request) -> Answer:
     """Add one task. Refuses: TaskExists, JobCompleted and its like, what breaks a rule."""
     body: TaskCreate = request.body
-    record, job = writable_job(tx, request.params["job_id"], "add_task")
     check_task(body)
+    record, job = writable_job(tx, request.params["job_id"], "add_task")
     (result,) = add_entries(tx, record, job, [(body, kept_task(body))])
     if isinstance(result, Refused):
         raise result
@@ -196,7 +196,7 @@ def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
     view = _viewer(request, job)
-    records, go_on = page_of_tasks(db, job.key, page_of(request, "tasks"))
+    records, go_on = page_of_tasks(db, job.key, page_of(request))
     return answer_list(request, [view(one) for one in records], go_on)
 
 
@@ -225,8 +225,8 @@ def list_subtasks(db: Connection, request: Request) -> Answer:
 def replace_task(tx: Tx, request: Request) -> Answer:
     """Replace a task's constraints, for what runs of it, too. Refuses: TaskCompleted."""
     body: TaskReplace = request.body
-    _, record = _changeable(tx, request, "update")
     check_task_replace(body)
+    _, record = _changeable(tx, request, "update")
     if body.constraints is not None:
         spell_durations(body.constraints)
     spec = msgspec.json.decode(record.spec, type=TaskCreate, strict=False)

@@ -33,7 +33,7 @@ def list_pool_usage_metrics(db: Connection, request: Request) -> Answer:
     first_us = first_allocation_us(db)
     if first_us is None:
         return answer_list(request, [])
-    where = filter_of(request, "pool_usage_metrics")
+    where = filter_of(request)
     after = after_id(request) or ""
     if after:
         start_us = int(after.partition(" ")[0])
