@@ -372,6 +372,7 @@ class Talker:
         )
         self._transfers.auto_storage = setup.auto_storage
         self._transfers.service = self._service
+        self._users.set_accounts(setup.accounts)
         self._runs.set_up(setup.slots, self._service, setup.secure)
         self._start_task.set_up(setup, self._service)
 

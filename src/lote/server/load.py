@@ -11,6 +11,7 @@ from lote.server.fleet import NODE_LOST, add_node_state
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
+from lote.server.node_setups import set_up_pool
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
 from lote.server.placing import held_slots
@@ -73,6 +74,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
         waits_for_start_task=bool(start_task and start_task.get("waitForSuccess", True)),
         cores=cores_of(record.vm_size),
     )
+    set_up_pool(pool, spec)
     memory.pools[pool.key] = pool
     memory.view.add_pool(
         pool.key,

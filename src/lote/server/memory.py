@@ -21,7 +21,7 @@ from lote.server.kept import KeptFiles
 from lote.store.records import JobCount, SpecialRun
 from lote.store.scaling import Readings
 from lote.tokens.task_tokens import TaskTokens
-from lote.wire.frames import Failure, Samples, ServerFrame
+from lote.wire.frames import Account, ContainerPool, Failure, Samples, ServerFrame
 
 # What is to become of a run that is being killed, once its agent says that it is over.
 KEEP, REQUEUE, RERUN, FORGET = range(4)
@@ -113,6 +113,8 @@ class NodeState(msgspec.Struct):
     use: Samples | None = None
     """What its agent last said of its use, at ``use_us``."""
     use_us: int = 0
+    has_images: bool = False
+    """Its agent has said that it can run containers, and has the pool's images."""
 
 
 class JobState(msgspec.Struct):
@@ -165,6 +167,10 @@ class PoolState(msgspec.Struct):
     """Of one of its nodes, by its vmSize."""
     scale_enabled_us: int | None = None
     """When autoscale was last enabled by request."""
+    accounts: list[Account] = msgspec.field(default_factory=list)
+    """Users whom its tasks may name."""
+    containers: ContainerPool | None = None
+    """What its nodes need to run containers; None in a pool whose tasks run without."""
 
 
 class ScaleState(msgspec.Struct):

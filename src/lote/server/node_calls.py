@@ -20,12 +20,21 @@ from lote.server.fleet import (
 from lote.server.memory import FORGET, KEEP, Link, NodeState
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
-from lote.server.runs import amend, begin, failure_text, let_go, requeue
+from lote.server.runs import amend, begin, failure_text, let_go, requeue, view_container
 from lote.server.special_runs import resume_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
 from lote.wire.formats import format_timestamp
-from lote.wire.frames import AutoStorage, Hello, Kill, NodeTrouble, Revoke, Setup, StartTaskReport
+from lote.wire.frames import (
+    AutoStorage,
+    ContainersReady,
+    Hello,
+    Kill,
+    NodeTrouble,
+    Revoke,
+    Setup,
+    StartTaskReport,
+)
 
 # How a node whose agent has ended comes back to ``starting`` (or stays where it was).
 _TO_RESTART: dict[str, tuple[str, ...]] = {"creating": (), "starting": ()}
@@ -67,6 +76,7 @@ def connect_node(
     if is_new_boot:
         node.boot = hello.boot
         node.start_task = None
+        node.has_images = False
     _record_hello(tx, node, hello, is_new_boot=is_new_boot)
     setup = Setup(
         account_name=account[0],
@@ -79,6 +89,8 @@ def connect_node(
         auto_storage=auto,
         confirmed=confirmed,
         secure=memory.secure,
+        accounts=pool.accounts,
+        containers=pool.containers,
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)
@@ -176,8 +188,15 @@ def grace_over(tx: Tx, node_key: int) -> None:
     lose_node(tx, node, f"No contact for {tx.settings.node_grace_s:g} seconds.")
 
 
-def take_node_entry(tx: Tx, node: NodeState, entry: StartTaskReport | NodeTrouble) -> None:
-    """An agent reports on its start task or on its troubles."""
+def take_node_entry(
+    tx: Tx, node: NodeState, entry: StartTaskReport | NodeTrouble | ContainersReady
+) -> None:
+    """An agent reports on its start task, on its containers or on its troubles."""
+    if isinstance(entry, ContainersReady):
+        node.has_images = True
+        if node.state == "starting":
+            make_ready(tx, node, tx.memory.pools[node.pool_key])
+        return
     if isinstance(entry, StartTaskReport):
         node.start_task = start_task_info(tx, entry)
         node_rows.save_node(tx.db, node.key, start_task=node.start_task)
@@ -216,6 +235,8 @@ def start_task_info(tx: Tx, entry: StartTaskReport) -> str:
         shown["exitCode"] = entry.exit_code
     if entry.state == "completed":
         shown["result"] = "failure" if entry.failure else "success"
+    if entry.container:
+        shown["containerInfo"] = view_container(entry.container)
     if entry.failure:
         shown["failureInfo"] = msgspec.json.decode(failure_text(entry.failure))
     return msgspec.json.encode(shown).decode()

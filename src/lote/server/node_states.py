@@ -17,7 +17,8 @@ _TO_STARTING = {
     "rebooting": ("restart",),
     "reimaging": ("restart",),
 }
-_FROM_STARTING = {
+_FROM_STARTING: dict[str, tuple[str, ...]] = {
+    "starting": (),
     "idle": ("make_ready",),
     "waitingforstarttask": ("begin_start_task",),
     "starttaskfailed": ("begin_start_task", "fail_start_task"),
@@ -50,9 +51,10 @@ def show_eligible(tx: Tx, node: NodeState) -> None:
 
 
 def make_ready(tx: Tx, node: NodeState, pool: PoolState) -> None:
-    """Bring a connected node to the state that its start task allows."""
+    """Bring a connected node to the state that its images and its start task allow."""
     target = _ready_state(node, pool)
-    if node.state == target or (node.state == "running" and target == "idle"):
+    is_further = target == "starting" and node.state not in _TO_STARTING
+    if node.state == target or (node.state == "running" and target == "idle") or is_further:
         show_eligible(tx, node)
         return
     if node.state == "waitingforstarttask":
@@ -63,6 +65,8 @@ def make_ready(tx: Tx, node: NodeState, pool: PoolState) -> None:
 
 
 def _ready_state(node: NodeState, pool: PoolState) -> str:
+    if pool.containers is not None and not node.has_images:
+        return "starting"
     if pool.start_task is None or not pool.waits_for_start_task:
         return "idle"
     info = msgspec.json.decode(node.start_task) if node.start_task else {}

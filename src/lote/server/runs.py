@@ -16,7 +16,7 @@ from lote.server.owner import Tx
 from lote.server.placing import push_ready_rows
 from lote.store import tasks as task_rows
 from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING
-from lote.wire.frames import Amend, Failure, Kill, Revoke
+from lote.wire.frames import Amend, Container, Failure, Kill, Revoke
 
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
 
@@ -41,6 +41,12 @@ def failure_text(failure: Failure) -> str:
     if failure.details:
         shown["details"] = [{"name": name, "value": value} for name, value in failure.details]
     return _encode(shown).decode()
+
+
+def view_container(container: Container) -> dict[str, str]:
+    """The container of a task as the wire's containerInfo."""
+    shown = {"containerId": container.container_id, "state": container.state}
+    return shown | ({"error": container.error} if container.error else {})
 
 
 def begin(tx: Tx, placed: Placed) -> None:

@@ -64,6 +64,14 @@ class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
     details: list[tuple[str, str]] = []
 
 
+class Container(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The container a task ran in, as its runtime told last; ``error`` is empty when all went."""
+
+    container_id: str
+    state: str
+    error: str = ""
+
+
 class Started(_Frame, tag="s", frozen=True):
     """Work on a run began (its inputs are downloaded inside it), or began again as a retry.
 
@@ -98,6 +106,7 @@ class Ended(_Frame, tag="e", frozen=True):
     upload_us: int = 0
     user_cpu_us: int = 0
     kernel_cpu_us: int = 0
+    container: Container | None = None
 
 
 class Confirm(_Frame, tag="c", frozen=True):
@@ -124,6 +133,7 @@ class StartTaskReport(_Frame, tag="st", frozen=True):
     failure: Failure | None = None
     retries: int = 0
     last_retry_age_us: int | None = None
+    container: Container | None = None
 
 
 class SpecialReport(_Frame, tag="sp", frozen=True):
@@ -140,6 +150,7 @@ class SpecialReport(_Frame, tag="sp", frozen=True):
     failure: Failure | None = None
     retries: int = 0
     last_retry_age_us: int | None = None
+    container: Container | None = None
 
 
 class NodeTrouble(_Frame, tag="nt", frozen=True):
@@ -148,7 +159,21 @@ class NodeTrouble(_Frame, tag="nt", frozen=True):
     errors: list[Failure]
 
 
-Entry = Started | Ended | Confirm | Returned | StartTaskReport | SpecialReport | NodeTrouble
+class ContainersReady(_Frame, tag="cr", frozen=True):
+    """The node can run containers, and has the images that its pool names. Said after each Setup
+    that names containers, once it is so."""
+
+
+Entry = (
+    Started
+    | Ended
+    | Confirm
+    | Returned
+    | StartTaskReport
+    | SpecialReport
+    | NodeTrouble
+    | ContainersReady
+)
 
 
 class Report(_Frame, tag="report", frozen=True):
@@ -184,6 +209,30 @@ class AutoStorage(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sas: str
 
 
+class Registry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where images come from, and who asks there. ``password`` is never written or shown."""
+
+    server: str
+    username: str = ""
+    password: str = ""
+
+
+class ContainerPool(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a pool that runs containers has every node do first."""
+
+    images: list[str]
+    registries: list[Registry]
+
+
+class Account(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A user whom the pool's tasks may name. ``uid`` and ``gid`` if they were asked for."""
+
+    name: str
+    is_admin: bool
+    uid: int | None = None
+    gid: int | None = None
+
+
 class Setup(_Frame, tag="setup", frozen=True):
     """What the node is. Sent as answer to Hello and again when one of these changes.
 
@@ -192,6 +241,7 @@ class Setup(_Frame, tag="setup", frozen=True):
     ``confirmed`` lists the held runs that are still wanted; all others are to be killed
     without a report. It counts in the first Setup after a Hello only. ``secure``: the account's
     https URL and the PEM text of the authority behind it, for tasks that have a token.
+    ``containers``: None in a pool whose tasks run without.
     """
 
     account_name: str
@@ -204,6 +254,8 @@ class Setup(_Frame, tag="setup", frozen=True):
     auto_storage: AutoStorage | None
     confirmed: list[tuple[int, int]]
     secure: tuple[str, str] | None = None
+    accounts: list[Account] = []
+    containers: ContainerPool | None = None
 
 
 class JobFacts(_Frame, tag="job", frozen=True):

@@ -152,7 +152,7 @@ class Row(NamedTuple):
 
 _MACHINE = (
     RECORDED,
-    "enableInterNodeCommunication userAccounts virtualMachineConfiguration networkConfiguration "
+    "enableInterNodeCommunication virtualMachineConfiguration networkConfiguration "
     "mountConfiguration upgradePolicy certificateReferences targetNodeCommunicationMode "
     "resourceTags",
 )
@@ -177,8 +177,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(PoolEvaluateAutoScale),
         Row(PoolUpgradeOs, LATER),
         Row(TaskSchedulingPolicy),
-        Row(UserAccount, RECORDED),
-        Row(LinuxUserConfiguration, RECORDED),
+        Row(UserAccount, DONE, ((RECORDED, "password windowsUserConfiguration"),)),
+        Row(LinuxUserConfiguration, DONE, ((RECORDED, "sshPrivateKey"),)),
         Row(WindowsUserConfiguration, RECORDED),
         Row(UpgradePolicy, RECORDED),
         Row(AutomaticOsUpgradePolicy, RECORDED),
@@ -289,7 +289,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(ResourceFile, DONE, ((RECORDED, "identityReference"),)),
         Row(EnvironmentSetting),
         Row(MetadataItem),
-        Row(UserIdentity, DONE, ((LATER, "username"),)),
+        Row(UserIdentity),
         Row(AutoUserSpecification),
         Row(NodeIdentityReference, RECORDED),
         Row(ApplicationPackageReference, LATER),

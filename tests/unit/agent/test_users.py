@@ -8,8 +8,10 @@ import pytest
 
 from lote.agent.environment import encode, make_base, task_environment
 from lote.agent.layout import Layout
+from lote.agent.orders import User
 from lote.agent.task_spec import AutoUser, UserIdentity
 from lote.agent.users import TASK_USERS, UnknownUser, Users
+from lote.wire.frames import Account
 
 
 def auto(scope: str | None = None, elevation: str | None = None) -> UserIdentity:
@@ -31,8 +33,30 @@ def test_users_by_scope_and_elevation(root):
     assert second == (64002, 64002, "_azbatchtask_1")
     users.release(first)
     assert users.assign(auto("task")) == (64003, 64003, "_azbatchtask_2")  # in turn
+
+
+def test_accounts_are_users_of_their_own(root):
+    users = Users(64000)
+    users.set_accounts(
+        [Account("ann", False), Account("Boss", True), Account("num", False, 64002, 5)]
+    )
+
+    def user(name: str) -> User | None:
+        return users.assign(UserIdentity(username=name))
+
+    own = 64000 + TASK_USERS + 1
+    assert user("ann") == (own, own, "ann")
+    assert user("boss") is None
+    assert user("num") == (64002, 5, "num")
     with pytest.raises(UnknownUser):
-        users.assign(UserIdentity(username="somebody"))
+        user("somebody")
+    users.assign(auto("task"))
+    second = users.assign(auto("task"))
+    assert second == (64002, 64002, "_azbatchtask_1")
+    users.release(user("num"))  # has the number of a task's user that is at work
+    for _ in range(TASK_USERS - 2):
+        users.release(users.assign(auto("task")))
+    assert users.assign(auto("task")) == (64003, 64003, "_azbatchtask_2")
 
 
 def test_task_users_come_round_and_skip_those_in_use(root):
@@ -50,7 +74,10 @@ def test_without_root_all_are_the_agent(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     users = Users(64000)
     assert users.assign(auto("task")) is None
-    assert users.assign(UserIdentity(username="somebody")) is None
+    users.set_accounts([Account("ann", False, 7, 7)])
+    assert users.assign(UserIdentity(username="ann")) is None
+    with pytest.raises(UnknownUser):
+        users.assign(UserIdentity(username="somebody"))
 
 
 def test_later_variables_win():

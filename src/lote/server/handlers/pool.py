@@ -18,6 +18,7 @@ from lote.server.new_pools import (
     make_pool,
     resize_timeout_s,
 )
+from lote.server.node_setups import set_up_pool
 from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
 from lote.server.request import Answer, Request
@@ -231,10 +232,12 @@ def touched_pool(tx: Tx, record: PoolRecord) -> Answer:
 
 
 def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) -> Answer:
+    raw = msgspec.json.encode(spec)
+    set_up_pool(pool, msgspec.json.decode(raw))
     rows.save_pool(
         tx.db,
         record.key,
-        spec=msgspec.json.encode(spec),
+        spec=raw,
         vm_size=spec.vm_size.lower(),
         slots=spec.task_slots_per_node or record.slots,
         inter_node=int(bool(spec.enable_inter_node_communication)),

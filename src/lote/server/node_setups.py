@@ -1,0 +1,38 @@
+"""What the nodes of a pool are told of it: its accounts, and what it needs to run containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lote.server.memory import PoolState
+from lote.wire.frames import Account, ContainerPool, Registry
+
+DEFAULT_REGISTRY = "docker.io"  # REST: ContainerRegistryReference, registryServer
+
+
+def set_up_pool(pool: PoolState, spec: dict[str, Any]) -> None:
+    """Take what nodes need out of the pool's spec, as it is now."""
+    machine = spec.get("virtualMachineConfiguration") or {}
+    pool.containers = _containers_of(machine.get("containerConfiguration"))
+    pool.accounts = [_account(one) for one in spec.get("userAccounts") or []]
+
+
+def _containers_of(configuration: dict[str, Any] | None) -> ContainerPool | None:
+    if configuration is None:
+        return None
+    registries = [
+        Registry(
+            one.get("registryServer") or DEFAULT_REGISTRY,
+            one.get("username") or "",
+            one.get("password") or "",
+        )
+        for one in configuration.get("containerRegistries") or []
+    ]
+    return ContainerPool(configuration.get("containerImageNames") or [], registries)
+
+
+def _account(account: dict[str, Any]) -> Account:
+    """Without its password: nobody logs in here."""
+    linux = account.get("linuxUserConfiguration") or {}
+    is_admin = account.get("elevationLevel") == "admin"
+    return Account(account["name"], is_admin, linux.get("uid"), linux.get("gid"))
