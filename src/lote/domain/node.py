@@ -124,6 +124,8 @@ SCHEDULABLE = frozenset({"idle", "running"})  # REST: tasks start on ready nodes
 # The node's agent is to end, once nothing runs on it: to be started again, or to rest.
 HALTING = frozenset({"rebooting", "reimaging", "deallocating"})
 
+DRAINING = frozenset({"taskcompletion", "retaineddata"})  # options that let tasks finish
+
 # No run can be alive here: what the node held is to be requeued. ``unknown`` is not among them,
 # its node may come back within the grace; nor is ``leavingpool``, which may be draining.
 LOST = frozenset({"creating", "preempted", "deallocated", "unusable"})

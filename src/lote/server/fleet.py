@@ -10,7 +10,7 @@ import hashlib
 
 import msgspec
 
-from lote.domain.node import HALTING
+from lote.domain.node import DRAINING, HALTING
 from lote.engines.seam import NodeOrder
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
 from lote.server.node_states import move_node, show_occupancy
@@ -22,13 +22,12 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
-from lote.store.records import IS_MANAGER, NodeRecord
+from lote.store.records import IS_MANAGER, RELEASE, NodeRecord
 
 SECRET_BYTES = 24
 NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
 ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
-DRAINING = frozenset({"taskcompletion", "retaineddata"})  # options that let tasks finish
 
 
 def settle_node(tx: Tx, node: NodeState) -> None:
@@ -38,10 +37,20 @@ def settle_node(tx: Tx, node: NodeState) -> None:
         show_occupancy(tx, node)
         if node.state == "idle" and node.scheduling == "disabled" and not node.placed:
             move_node(tx, node, "set_offline")
-    elif node.state == "leavingpool" and not node.placed and not node.is_going:
+    elif node.placed or _waits_for_release(node):
+        return
+    elif node.state == "leavingpool" and not node.is_going:
         _send_away(tx, node)
-    elif node.state in HALTING and not node.placed and not node.is_halting and node.boot:
+    elif node.state in HALTING and not node.is_halting and node.boot:
         switch_off(tx, node)
+
+
+def _waits_for_release(node: NodeState) -> bool:
+    """Whether the node is to let tasks finish, and a job is being released there."""
+    if node.deallocation not in DRAINING:
+        return False
+    runs = node.specials.values()
+    return any(run.kind == RELEASE and run.state == "running" for run in runs)
 
 
 def switch_off(tx: Tx, node: NodeState) -> None:

@@ -160,7 +160,8 @@ def settle_job(tx: Tx, job: JobState) -> None:
     is_open = job.state in ("active", "disabled", "disabling")
     if is_open and job.ends_when_complete and job.counts.is_all_complete and not job.placed:
         begin_terminate(tx, job, "AllTasksComplete")
-    if job.placed or (job.preparation is not None and not has_settled(tx, job)):
+    is_quiet = job.preparation is None or has_settled(tx, job)  # begins releases, node by node
+    if job.placed or not is_quiet:
         return  # each run that ends touches the job again
     if job.state == "disabling":
         move_job(tx, job, "settle_disable")

@@ -126,6 +126,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         schedule_key=record.schedule_key,
         preparation=preparation_of(spec),
         release=release_of(spec),
+        is_released="completed" in (record.state, record.previous_state),
         has_auto_pool=auto_pool.get("poolLifetimeOption") == "job",
         has_manager=manager is not None,
         ends_with_manager=manager is not None and manager.get("killJobOnCompletion", True),

@@ -80,6 +80,8 @@ class SpecialTask(msgspec.Struct, frozen=True):
     """Tasks wait for its success."""
     reruns: bool = True
     """It runs again when its node has restarted."""
+    limit_s: float = 0.0
+    """How long it may run, of a job release task."""
 
 
 class NodeState(msgspec.Struct):
@@ -141,6 +143,8 @@ class JobState(msgspec.Struct):
     """The schedule that made it."""
     preparation: SpecialTask | None = None
     release: SpecialTask | None = None
+    is_released: bool = False
+    """It ended before; its release task is not run again."""
     has_auto_pool: bool = False
     """Its pool was made for it alone."""
     has_manager: bool = False

@@ -18,15 +18,9 @@ from lote.wire.errors import Refused
 from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobSpecification
 
-# What this release does not carry out; better refused than recorded and forgotten.
-_NOT_YET = ("job_release_task",)
-
 
 def check_carried_out(body: JobCreate | JobSpecification) -> None:
     """Refuses: NotImplemented and others for what this release does not carry out."""
-    for name in _NOT_YET:
-        if getattr(body, name) is not None:
-            raise Refused("NotImplemented", f"This release does not carry out {name} yet.")
     for task in (body.job_preparation_task, body.job_release_task):
         if task is not None and task.container_settings is not None:
             raise Refused("NotImplemented", "This release does not run tasks in containers yet.")

@@ -1,4 +1,4 @@
-"""Job preparation tasks: what their ends mean for the tasks that wait for them."""
+"""Job preparation and job release tasks: what agents report of them, and what their ends mean."""
 
 from __future__ import annotations
 
@@ -25,13 +25,18 @@ def take_special(tx: Tx, node: NodeState, entry: SpecialReport) -> None:
     run.retries = entry.retries
     age_us = entry.last_retry_age_us
     run.last_retry_us = None if age_us is None else tx.now_us - age_us
+    if run.kind == PREPARATION and run.state == "completed" and run.failure is None:
+        run.is_used = 1
     rows.save_special_run(tx.db, run)
     job = tx.memory.jobs.get(entry.job_key)
     if job is None or run.state != "completed":
         return
     tx.memory.touched_jobs.add(job.key)
+    tx.memory.dirty_nodes.add(node.key)  # it may wait for a release task before it goes
     if run.kind == PREPARATION:
         _end_preparation(tx, node, job, is_success=run.failure is None)
+    elif run.failure is not None:
+        add_event(tx.db, tx.now_us, "job_release_failed", job.id, node.id)
 
 
 def _end_preparation(tx: Tx, node: NodeState, job: JobState, *, is_success: bool) -> None:

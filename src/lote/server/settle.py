@@ -66,6 +66,8 @@ def take_alarms(tx: Tx, due: list[tuple[str, int]], graces: list[int]) -> None:
             tx.memory.touched_schedules.add(key)
         elif kind == "scale":
             wake_scaling(tx, key)
+        elif kind == "release":
+            tx.memory.touched_jobs.add(key)
         elif kind == "job":
             _end_overdue_job(tx, tx.memory, key)
     for node_key in graces:

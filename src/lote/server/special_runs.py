@@ -9,7 +9,7 @@ from __future__ import annotations
 from lote.server.memory import JobState, NodeState
 from lote.server.owner import Tx
 from lote.store import special_runs as rows
-from lote.store.records import PREPARATION, SpecialRun
+from lote.store.records import PREPARATION, RELEASE, SpecialRun
 from lote.wire.frames import JobFacts, KillSpecial, Special
 
 ENDING = frozenset({"terminating", "deleting"})  # states of jobs
@@ -17,6 +17,11 @@ NODE_GONE = (
     '{"category":"servererror","code":"TaskEnded",'
     '"message":"The node went while the task was running."}'
 )
+RELEASE_OVERDUE = (
+    '{"category":"servererror","code":"TaskEnded",'
+    '"message":"The node did not end the task in time."}'
+)
+OVERDUE_S = 60.0  # ours: agents keep the limit of a release task; one that does not is passed over
 
 
 def tell_job(tx: Tx, node: NodeState, job: JobState) -> None:
@@ -58,9 +63,29 @@ def begin_special(tx: Tx, node: NodeState, job: JobState, kind: int) -> None:
     before = node.specials.get((job.key, kind))
     number = 1 if before is None else before.run + 1
     run = SpecialRun(job.key, node.key, kind, number, node.boot, "running", tx.now_us)
+    if kind == PREPARATION:
+        waits = job.preparation is not None and job.preparation.waits
+        run.is_used = int(not waits) if before is None else max(before.is_used, int(not waits))
+    elif job.release is not None:
+        _set_alarm(tx, job, run)
     node.specials[job.key, kind] = run
     rows.save_special_run(tx.db, run)
     send_special(tx, node, job, run)
+
+
+def _set_alarm(tx: Tx, job: JobState, run: SpecialRun) -> None:
+    """Look at the job again when a release task ought to be over on any node."""
+    tx.memory.set_timer(_overdue_us(job, run), "release", job.key)
+
+
+def _overdue_us(job: JobState, run: SpecialRun) -> int:
+    limit_s = 0.0 if job.release is None else job.release.limit_s
+    return run.start_us + int((limit_s + OVERDUE_S) * 1_000_000)
+
+
+def is_overdue(tx: Tx, job: JobState, run: SpecialRun) -> bool:
+    """Whether a release task should have ended long ago."""
+    return tx.now_us >= _overdue_us(job, run)
 
 
 def send_special(tx: Tx, node: NodeState, job: JobState, run: SpecialRun) -> None:
@@ -102,16 +127,17 @@ def end_specials(tx: Tx, node: NodeState) -> None:
     node.specials.clear()
 
 
-def end_run(tx: Tx, run: SpecialRun) -> None:
+def end_run(tx: Tx, run: SpecialRun, failure: str = NODE_GONE) -> None:
     """Nothing more is to be heard of a run; it counts neither as a success nor against its node."""
-    run.state, run.end_us, run.failure, run.is_void = "completed", tx.now_us, NODE_GONE, 1
+    run.state, run.end_us, run.failure, run.is_void = "completed", tx.now_us, failure, 1
     rows.save_special_run(tx.db, run)
 
 
 def halt_specials(tx: Tx, node: NodeState) -> None:
-    """The node was switched off: what ran there is begun again when it is wanted again."""
+    """The node was switched off: what ran there is begun again when it is wanted again, and what
+    releases a job as soon as the node is back."""
     for run in node.specials.values():
-        if run.state == "running":
+        if run.state == "running" and (run.kind, node.state) != (RELEASE, "rebooting"):
             end_run(tx, run)
             tx.memory.touched_jobs.add(run.job_key)
 
@@ -119,9 +145,14 @@ def halt_specials(tx: Tx, node: NodeState) -> None:
 def void_specials(tx: Tx, node: NodeState) -> None:
     """The node's disk is wiped: nothing is prepared there, and no failure counts any more."""
     for run in node.specials.values():
-        run.is_void = 1
-        rows.save_special_run(tx.db, run)
+        void_special(tx, run)
     tx.memory.view.unbar(node.key)
+
+
+def void_special(tx: Tx, run: SpecialRun) -> None:
+    """Nothing of a run counts any more: neither was the node prepared, nor is it to be released."""
+    run.is_void, run.is_used = 1, 0
+    rows.save_special_run(tx.db, run)
 
 
 def load_specials(tx: Tx) -> None:
@@ -138,10 +169,12 @@ def load_specials(tx: Tx) -> None:
         is_failed = run.state == "completed" and run.failure is not None and not run.is_void
         if run.kind == PREPARATION and is_failed and preparation and preparation.waits:
             memory.view.bar(job.key, node.key)
+        if run.kind == RELEASE and run.state == "running":
+            _set_alarm(tx, job, run)
 
 
 def forget_specials(tx: Tx, job_key: int) -> None:
     """The job is over: memory needs no runs of it."""
     for node in tx.memory.nodes.values():
-        for kind in (0, 1):
+        for kind in (PREPARATION, RELEASE):
             node.specials.pop((job_key, kind), None)

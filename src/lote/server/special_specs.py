@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from lote.server.memory import SpecialTask
-from lote.wire.check_jobs import PREPARATION_ID, RELEASE_ID
-from lote.wire.formats import spell_duration
+from lote.wire.check_jobs import PREPARATION_ID, RELEASE_ID, RELEASE_WALL_CLOCK_MAX_S
+from lote.wire.formats import parse_duration, spell_duration
 
 RELEASE_WALL_CLOCK = "PT15M"  # REST: job release task, the default and the most
 
@@ -38,7 +38,11 @@ def release_of(job: dict[str, Any]) -> SpecialTask | None:
     constraints = {"maxWallClockTime": task.get("maxWallClockTime", RELEASE_WALL_CLOCK)}
     if "retentionTime" in task:
         constraints["retentionTime"] = task["retentionTime"]
-    return SpecialTask(task_id, _spec(task_id, task, constraints))
+    return SpecialTask(
+        task_id,
+        _spec(task_id, task, constraints),
+        limit_s=parse_duration(constraints["maxWallClockTime"]) or RELEASE_WALL_CLOCK_MAX_S,
+    )
 
 
 def _spec(task_id: str, task: dict[str, Any], constraints: dict[str, Any]) -> bytes:

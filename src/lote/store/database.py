@@ -24,6 +24,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0004_scaling.sql",
     "0005_auto_pools.sql",
     "0006_special_runs.sql",
+    "0007_release_tasks.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

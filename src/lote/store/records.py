@@ -111,7 +111,8 @@ PREPARATION, RELEASE = range(2)  # kinds of special runs
 
 class SpecialRun(msgspec.Struct, gc=False):
     """A row of ``special_run``: a job preparation or job release task on a node. ``boot`` is that
-    of the agent which ran it; a void one was wiped from its node."""
+    of the agent which ran it; a void one was wiped from its node. A preparation is used once tasks
+    may have run after it: the job is to be released there."""
 
     job_key: int
     node_key: int
@@ -126,6 +127,7 @@ class SpecialRun(msgspec.Struct, gc=False):
     retries: int = 0
     last_retry_us: int | None = None
     is_void: int = 0
+    is_used: int = 0
 
 
 class JobCount(msgspec.Struct, gc=False):

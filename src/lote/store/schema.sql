@@ -245,5 +245,6 @@ CREATE TABLE special_run (
   retries INTEGER NOT NULL,
   last_retry_us INTEGER,
   is_void INTEGER NOT NULL,
+  is_used INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (job_key, node_key, kind)
 ) WITHOUT ROWID;

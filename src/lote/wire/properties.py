@@ -161,7 +161,6 @@ _PACKAGES = (LATER, "applicationPackageReferences")
 _JOB_OTHERS = (
     (RECORDED, "allowTaskPreemption"),
     (REFUSED, "networkConfiguration"),
-    (LATER, "jobReleaseTask"),
 )
 
 # fmt: off
@@ -239,7 +238,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "Jobs": (
         Row(JobCreate, DONE, _JOB_OTHERS),
-        Row(JobUpdate, DONE, _JOB_OTHERS[:2]),
+        Row(JobUpdate, DONE, _JOB_OTHERS),
         Row(JobReplace, DONE, _JOB_OTHERS[:1]),
         Row(JobConstraints),
         Row(JobNetworkConfiguration, REFUSED),
@@ -248,7 +247,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             (RECORDED, "authenticationTokenSettings"),
         )),
         Row(JobPreparationTask, DONE, ((LATER, "containerSettings"),)),
-        Row(JobReleaseTask, LATER),
+        Row(JobReleaseTask, DONE, ((LATER, "containerSettings"),)),
         Row(JobDisable),
         Row(JobTerminate),
         Row(PoolInfo),

@@ -287,21 +287,6 @@ def test_wrong_jobs_are_refused_and_not_made(raw, members, code):
         assert raw("GET", f"/jobs/{body['id']}").status == 404
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {
-            "jobPreparationTask": {"commandLine": "x"},
-            "jobReleaseTask": {"commandLine": "x"},
-        },
-    ],
-)
-def test_what_is_not_carried_out_is_501_and_not_made(raw, members):
-    body = job_body(fresh("later"), **members)
-    check_error(raw("POST", "/jobs", body), 501, "NotImplemented")
-    assert raw("GET", f"/jobs/{body['id']}").status == 404
-
-
 def test_wall_clock_from_creation(batch, pool):
     job_id = fresh("short")
     batch.create_job(
