@@ -23,7 +23,11 @@ from lote.wire.check_tasks import (
     check_task_constraints,
 )
 from lote.wire.errors import Refused
-from lote.wire.rules import DISPLAY_NAME_CHARS_MAX, check_user_identity
+from lote.wire.rules import (
+    DISPLAY_NAME_CHARS_MAX,
+    RESOURCE_FILES_MAX,
+    check_user_identity,
+)
 from lote.wire.shared import ResourceFile
 from lote.wire.task import TaskCreate
 
@@ -103,6 +107,8 @@ def _are_downloads(column: Column, has_escapes: bool) -> bool:
     flat = [file for files in column if files for file in files]
     if not flat:
         return True
+    if len(flat) > RESOURCE_FILES_MAX:  # of all tasks together; one of them may have too many
+        return False
     files = list(zip(*map(astuple, flat), strict=True))
     count = len(flat)
     if any(files[index].count(None) != count for index in _RARE_OF_FILES):

@@ -24,6 +24,7 @@ from lote.wire.shared import (
 DISPLAY_NAME_CHARS_MAX = 1024  # REST: displayName of every noun
 APPLICATION_PACKAGES_MAX = 10  # REST: package references of a pool
 APPLICATION_ID_CHARS_MAX = 64  # REST: ids of applications
+RESOURCE_FILES_MAX = 5000  # ours: REST says that lists can be too long, and not from where on
 _VERSION_CHARS_MAX = 64  # REST: version of an application package
 
 _FILE_MODE = re.compile(r"(?:0o)?[0-7]{1,5}", re.ASCII)
@@ -174,7 +175,11 @@ def check_environment(name: str, settings: list[EnvironmentSetting] | None) -> N
 
 
 def check_resource_files(name: str, files: list[ResourceFile] | None) -> None:
-    """Check every resource file of a list."""
+    """Check every resource file of a list. Refuses also: RequestEntityTooLarge."""
+    if files is not None and len(files) > RESOURCE_FILES_MAX:
+        reason = f"A task has at most {RESOURCE_FILES_MAX} resource files; name a container."
+        values = [("PropertyName", name), ("Reason", reason)]
+        raise Refused("RequestEntityTooLarge", values=values)
     for index, file in enumerate(files or ()):
         if not _is_plain_download(file):
             _check_resource_file(f"{name}[{index}].", file)
