@@ -116,6 +116,24 @@ def run(
     raise typer.Exit(run_command(wanted, os.environ, data, notify))
 
 
+@app.command()
+def evaluations(
+    pool: Annotated[str, typer.Argument(help="A pool that scales by a formula.")],
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many at most.")] = 20,
+    data: Data = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List what a pool's autoscale formula came to: targets, variables, errors; newest last.
+
+    With -o json also the samples that each evaluation found newest. The service is found as with
+    `lote run`.
+    """
+    from lote.cli.evaluations import print_evaluations
+
+    as_json = output is Format.JSON
+    raise typer.Exit(print_evaluations(pool, last, os.environ, data, notify, as_json=as_json))
+
+
 def split_variable(text: str) -> tuple[str, str]:
     """``NAME=VALUE`` taken apart."""
     name, equals, value = text.partition("=")

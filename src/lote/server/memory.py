@@ -169,8 +169,6 @@ class PoolState(msgspec.Struct):
     """Kinds of nodes (dedicated or not) that the present resize could not have all of, and why."""
     cores: int = 1
     """Of one of its nodes, by its vmSize."""
-    scale_enabled_us: int | None = None
-    """When autoscale was last enabled by request."""
     accounts: list[Account] = msgspec.field(default_factory=list)
     """Users whom its tasks may name."""
     containers: ContainerPool | None = None
@@ -265,6 +263,8 @@ class Memory:
         """(task key, job key, exit code, failure) of ends whose effects are still to follow."""
         self.timers: list[tuple[int, str, int]] = []
         self.grace_timers: list[tuple[float, int]] = []
+        self.clock_us = 0
+        """The moment of the last transaction."""
 
     def pool_of_id(self, pool_id: str | None) -> PoolState | None:
         """The pool of that id, in any spelling."""

@@ -120,7 +120,9 @@ def _read_nodes(nodes: list[NodeState]) -> Readings:
 
 def _read_use(tx: Tx, nodes: list[NodeState]) -> Readings:
     since_us = tx.now_us - USE_US_MAX
-    uses = [node.use for node in nodes if node.use is not None and node.use_us >= since_us]
+    uses = [
+        node.use for node in nodes if node.use is not None and since_us <= node.use_us <= tx.now_us
+    ]
     if not uses:
         return {"$SampleNodeCount": 0}
     return {

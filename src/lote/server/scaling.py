@@ -53,7 +53,7 @@ def load_scaling(tx: Tx, record: PoolRecord) -> None:
     """
     if not record.enable_auto_scale:
         return
-    due_us, sample_us = record.scale_us or 0, tx.now_us
+    due_us, sample_us = _next_due_us(tx, record), tx.now_us
     if due_us != tx.now_us:
         sample_us = next_sample_us(tx.now_us)
         if due_us < tx.now_us or record.scale_run is None:
@@ -76,6 +76,29 @@ def wake_scaling(tx: Tx, pool_key: int) -> None:
     if tx.now_us >= scale.due_us and record is not None:
         _order_evaluation(tx, pool, scale, record)
     _set_alarm(tx, pool_key, scale)
+
+
+def follow_clock(tx: Tx) -> None:
+    """The clock may have been set back: samples of moments that are still to come are forgotten,
+    and nothing waits for longer than the pool's interval. Steps within a period do no harm."""
+    memory = tx.memory
+    before_us, memory.clock_us = memory.clock_us, tx.now_us
+    if tx.now_us > before_us - PERIOD_US:
+        return
+    for pool_key, scale in memory.scales.items():
+        record = pool_rows.get_pool_by_key(tx.db, pool_key)
+        scale.history = load_history(tx, pool_key)
+        scale.sample_us = next_sample_us(tx.now_us)
+        if record is not None:
+            scale.due_us = min(scale.due_us, _next_due_us(tx, record))
+        _set_alarm(tx, pool_key, scale)
+
+
+def _next_due_us(tx: Tx, record: PoolRecord) -> int:
+    """When a pool is due by its row. What is further away than its interval is from before the
+    clock was set back, and counts from now."""
+    interval_us = _us(record.scale_interval_s or INTERVAL_DEFAULT_S)
+    return min(record.scale_us or 0, tx.now_us + interval_us)
 
 
 def start_scaling(tx: Tx, record: PoolRecord, formula: str, interval_s: float) -> None:
@@ -166,7 +189,7 @@ def apply_evaluation(tx: Tx, order: ScaleOrder, evaluation: Evaluation) -> None:
         return  # it was disabled or given another formula meanwhile
     scale = tx.memory.scales.get(pool.key)
     if scale is not None and min(scale.due_us, record.scale_us or 0) > tx.now_us:
-        scale.due_us = record.scale_us or 0  # a load may have taken this evaluation for lost
+        scale.due_us = _next_due_us(tx, record)  # a load may have taken this evaluation for lost
     run = view_run(order.at_us, evaluation)
     _note_outcome(tx, record, run)
     pool_rows.save_pool(tx.db, pool.key, scale_run=msgspec.json.encode(run).decode())
@@ -193,7 +216,7 @@ def _set_alarm(tx: Tx, pool_key: int, scale: ScaleState) -> None:
 def _order_evaluation(tx: Tx, pool: PoolState, scale: ScaleState, record: PoolRecord) -> None:
     """Have the formula evaluated once this transaction is committed, and set the next time."""
     interval_us = _us(record.scale_interval_s or INTERVAL_DEFAULT_S)
-    next_us = record.scale_us or tx.now_us
+    next_us = _next_due_us(tx, record) or tx.now_us
     if next_us <= tx.now_us:
         next_us += ((tx.now_us - next_us) // interval_us + 1) * interval_us
     scale.due_us = next_us
@@ -209,6 +232,7 @@ def _order_evaluation(tx: Tx, pool: PoolState, scale: ScaleState, record: PoolRe
 def _keep_evaluation(tx: Tx, order: ScaleOrder, evaluation: Evaluation, run: Shown) -> None:
     error = run.get("error")
     kept = rows.EvaluationRecord(
+        key=None,
         at_us=order.at_us,
         formula=order.formula,
         results=evaluation.results,

@@ -8,7 +8,7 @@ from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
-from lote.server.scaling import wake_scaling
+from lote.server.scaling import follow_clock, wake_scaling
 from lote.server.schedules import settle_schedule
 
 ROUNDS_MAX = 1000  # a chain of ends that goes on beyond this is our bug
@@ -17,6 +17,7 @@ ROUNDS_MAX = 1000  # a chain of ends that goes on beyond this is our bug
 def settle(tx: Tx) -> None:
     """Follow ends of tasks, then settle the jobs, nodes and pools that were touched, then place."""
     memory = tx.memory
+    follow_clock(tx)
     for _ in range(ROUNDS_MAX):
         while memory.finished:
             gathered, memory.finished = memory.finished, []

@@ -25,6 +25,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0005_auto_pools.sql",
     "0006_special_runs.sql",
     "0007_release_tasks.sql",
+    "0008_scaling_enabled.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

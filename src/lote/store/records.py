@@ -53,6 +53,7 @@ class PoolRecord(msgspec.Struct, gc=False):
     scale_interval_s: float | None = None
     scale_us: int | None = None
     scale_run: str | None = None
+    scale_enabled_us: int | None = None
 
 
 class NodeRecord(msgspec.Struct, gc=False):

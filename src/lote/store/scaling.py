@@ -10,12 +10,14 @@ from lote.store.database import Connection
 from lote.store.records import BLOCKED
 
 EVALUATIONS_MAX = 100  # ours: of a pool; older ones are forgotten
+EVALUATION_KEY_MAX = 2**63 - 1  # SQLite: rowid
 
 Readings = dict[str, float]
 """What was sampled, by the name of the variable."""
 
 _EVALUATION_COLUMNS = (
-    "at_us, formula, results, error, target_dedicated, target_low_priority, variables, readings"
+    "key, at_us, formula, results, error, target_dedicated, target_low_priority, variables,"
+    " readings"
 )
 _readings = msgspec.json.Decoder(Readings).decode
 _variables = msgspec.json.Decoder(dict[str, str]).decode
@@ -25,8 +27,10 @@ class EvaluationRecord(NamedTuple):
     """One evaluation of a pool's formula. ``error`` is the protocol's, as JSON.
 
     ``variables`` are the formula's own, as texts; ``readings`` what it could read as newest sample.
+    Keys grow with each evaluation; None for a new one.
     """
 
+    key: int | None
     at_us: int
     formula: str
     results: str
@@ -40,12 +44,14 @@ class EvaluationRecord(NamedTuple):
 def add_sample(
     db: Connection, pool_key: int, at_us: int, readings: Readings, *, keep_from_us: int
 ) -> None:
-    """Record a sample of the pool, and forget those from before ``keep_from_us``."""
+    """Record a sample of the pool. Those from before ``keep_from_us`` are forgotten, and those of
+    later moments: the clock was set back since."""
     text = msgspec.json.encode(readings).decode()
     db.execute("INSERT OR REPLACE INTO scale_sample VALUES (?, ?, ?)", (pool_key, at_us, text))
     db.execute(
         "DELETE FROM scale_sample WHERE pool_key = ? AND at_us < ?", (pool_key, keep_from_us)
     )
+    db.execute("DELETE FROM scale_sample WHERE pool_key = ? AND at_us > ?", (pool_key, at_us))
 
 
 def list_samples(
@@ -73,7 +79,7 @@ def add_evaluation(db: Connection, pool_key: int, record: EvaluationRecord) -> N
     )
     db.execute(
         f"INSERT INTO scale_evaluation (pool_key, {_EVALUATION_COLUMNS})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (pool_key, *values),
     )
     db.execute(
@@ -84,13 +90,14 @@ def add_evaluation(db: Connection, pool_key: int, record: EvaluationRecord) -> N
 
 
 def list_evaluations(
-    db: Connection, pool_key: int, limit: int = EVALUATIONS_MAX
+    db: Connection, pool_key: int, limit: int = EVALUATIONS_MAX, before_key: int | None = None
 ) -> list[EvaluationRecord]:
-    """The newest evaluations of a pool, the last one first."""
+    """The newest evaluations of a pool, the last one first; of those before one if it is given."""
+    bound = EVALUATION_KEY_MAX if before_key is None else min(before_key, EVALUATION_KEY_MAX)
     found = db.execute(
-        f"SELECT {_EVALUATION_COLUMNS} FROM scale_evaluation WHERE pool_key = ?"
+        f"SELECT {_EVALUATION_COLUMNS} FROM scale_evaluation WHERE pool_key = ? AND key < ?"
         " ORDER BY key DESC LIMIT ?",
-        (pool_key, limit),
+        (pool_key, bound, limit),
     )
     return [_evaluation(row) for row in found]
 

@@ -32,7 +32,8 @@ CREATE TABLE pool (
   scale_formula TEXT,
   scale_interval_s REAL,
   scale_us INTEGER,
-  scale_run TEXT
+  scale_run TEXT,
+  scale_enabled_us INTEGER
 );
 
 CREATE TABLE node (

@@ -26,11 +26,12 @@ from lote.wire.node import (
     NodeVMExtension,
     UploadBatchServiceLogsResult,
 )
-from lote.wire.pool import AutoScaleRun, Pool, PoolStatistics
+from lote.wire.pool import AutoScaleRun, Pool, PoolEvaluation, PoolStatistics
 from lote.wire.task import CreateTaskCollectionResult, Subtask, Task
 
 LISTS: dict[str, type[msgspec.Struct]] = {
     "list_pools": Pool,
+    "list_pool_evaluations": PoolEvaluation,
     "list_nodes": Node,
     "list_node_extensions": NodeVMExtension,
     "list_node_files": NodeFile,

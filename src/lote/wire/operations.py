@@ -103,6 +103,9 @@ _POOLS = (
               status=200, headers=_ED),
     Operation(name="evaluate_pool_auto_scale", method="POST", path=_POOL + "/evaluateautoscale",
               status=200, takes=pool.PoolEvaluateAutoScale, headers=_D, metadata=_SCALE_RUN),
+    # Ours: the service shows the last evaluation only.
+    Operation(name="list_pool_evaluations", method="GET", path=_POOL + "/evaluations", status=200,
+              query=_PAGE, metadata="evaluations"),
     Operation(name="remove_nodes", method="POST", path=_POOL + "/removenodes", status=202,
               takes=node.NodeRemove, conditions="all", headers=_ED),
 )

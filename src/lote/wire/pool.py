@@ -45,6 +45,19 @@ class AutoScaleRun(Shown, kw_only=True):
     error: AutoScaleRunError | None = None
 
 
+class PoolEvaluation(Shown, kw_only=True):
+    """Ours: an evaluation that is over, with what it came from."""
+
+    timestamp: str
+    formula: str
+    results: str
+    error: AutoScaleRunError | None = None
+    target_dedicated_nodes: Int32
+    target_low_priority_nodes: Int32
+    variables: dict[str, str]
+    readings: dict[str, float]
+
+
 class ResizeError(Shown, kw_only=True):
     code: str | None = None
     message: str | None = None

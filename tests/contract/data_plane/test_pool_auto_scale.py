@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
+from lote.cli.ready import exports
 from lote.cli.service import temporary_service
 
 from .conftest import (
@@ -242,6 +247,37 @@ def test_evaluate_needs_a_pool_that_scales(batch, empty):
     with pytest.raises(ResourceExistsError) as caught:
         evaluate(batch, empty, IDLE)
     assert caught.value.error.code == "OperationNotValidOnPool"
+
+
+def test_evaluations_are_kept_and_listed(batch, raw, scaling, service):
+    """``list_pool_evaluations`` is ours; the terminal has it as ``lote evaluations``."""
+    path = f"/pools/{scaling}/evaluations"
+    before = raw("GET", path)
+    check_headers(before)
+    assert before.json["odata.metadata"] == f"{raw.endpoint}/$metadata#evaluations"
+    newest = before.json["value"][0]
+    assert newest["formula"] == batch.get_pool(scaling).auto_scale_formula
+    assert newest["readings"]["$TaskSlotsPerNode"] == 1
+    evaluate(batch, scaling, "$TargetDedicatedNodes = 5;")  # changes nothing, so it is not kept
+    assert raw("GET", path).json["value"] == before.json["value"]
+    check_error(raw("GET", "/pools/none/evaluations"), 404, "PoolNotFound")
+    check_error(raw("GET", path + "?maxresults=0"), 400, "OutOfRangeQueryParameterValue")
+    variables = {**os.environ, **exports(service)}
+    command = [sys.executable, "-m", "lote.main", "evaluations", scaling]
+    for more in ([], ["-o", "json"]):
+        done = subprocess.run(
+            command + more, env=variables, capture_output=True, check=True, timeout=60
+        )
+        if more:
+            assert msgspec.json.decode(done.stdout) == before.json["value"][::-1]
+        else:
+            lines = done.stdout.decode().splitlines()
+            assert lines[-1].startswith(newest["timestamp"][:19])
+    failed = subprocess.run(
+        [*command[:-1], "none"], env=variables, capture_output=True, check=False, timeout=60
+    )
+    assert failed.returncode == 1
+    assert b"PoolNotFound" in failed.stderr
 
 
 def test_pools_with_a_formula_are_found_by_it(batch, scaling, empty):

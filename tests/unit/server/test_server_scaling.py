@@ -11,6 +11,7 @@ from lote.server.handlers.pool import create_pool
 from lote.server.handlers.pool_scaling import enable_pool_auto_scale
 from lote.server.scaling import INTERVAL_DEFAULT_S
 from lote.store.events import list_events
+from lote.store.pools import save_pool
 from lote.store.scaling import EVALUATIONS_MAX, list_evaluations, list_samples
 from lote.wire.formats import format_timestamp
 from lote.wire.frames import Samples
@@ -380,7 +381,7 @@ def test_an_evaluation_of_a_formula_that_was_replaced_meanwhile_is_dropped(bench
     body = {"autoScaleFormula": "$TargetDedicated = 7;"}
     first = bench.request("enable_pool_auto_scale", body, pool_id="p")
     bench.owner.call(enable_pool_auto_scale, first)  # ordered, not evaluated yet
-    bench.owner.memory.pool_of_id("p").scale_enabled_us = None
+    bench.owner.call(lambda tx: save_pool(tx.db, 1, scale_enabled_us=None))  # at once again
     enable(bench, "$TargetDedicatedNodes = 1;")
     assert targets(bench) == (1, 0)
     assert [one.target_dedicated for one in kept(bench)] == [1, 0]
