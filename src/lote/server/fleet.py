@@ -6,13 +6,11 @@ called whenever the pool or one of its nodes changed, and when a time-out is due
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
 from lote.domain.node import DRAINING, HALTING
-from lote.engines.seam import NodeOrder
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
+from lote.server.node_orders import order_node
 from lote.server.node_states import move_node, show_occupancy
 from lote.server.owner import Tx
 from lote.server.quotas import node_room
@@ -22,10 +20,8 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
-from lote.store.records import IS_MANAGER, RELEASE, NodeRecord
+from lote.store.records import IS_MANAGER, RELEASE
 
-SECRET_BYTES = 24
-NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
 ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
 
@@ -114,7 +110,7 @@ def _settle_kind(
         if beyond:
             pool.quota_errors[is_dedicated] = room.reason
         for _ in range(missing - beyond):
-            _order(tx, pool, is_dedicated, None)
+            order_node(tx, pool, is_dedicated, None)
         if missing < 0:
             record = pool_rows.get_pool_by_key(tx.db, pool.key)
             option = record.deallocation if record else "requeue"
@@ -124,7 +120,7 @@ def _settle_kind(
         if node.key in replaced:
             continue
         if missing > 0 and pool.allocation_state == "steady":
-            _order(tx, pool, is_dedicated, node.key)  # takes the place of the lost one
+            order_node(tx, pool, is_dedicated, node.key)  # takes the place of the lost one
             missing -= 1
         else:
             remove_node(tx, node)
@@ -226,79 +222,7 @@ def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
     add_event(tx.db, tx.now_us, "pool_deleted", pool.id, "")
 
 
-# -- ordering and removing ------------------------------------------------------------------
-
-
-def _order(tx: Tx, pool: PoolState, is_dedicated: bool, replaces: int | None) -> None:
-    """Ask the engine for one more node."""
-    suffix = "d" if is_dedicated else "p"
-    node_id = f"tvmps_{tx.world.new_secret(NODE_ID_BYTES).hex()}_{suffix}"
-    secret = tx.world.new_secret(SECRET_BYTES).hex()
-    record = NodeRecord(
-        0,
-        pool.key,
-        pool.id,
-        node_id,
-        "creating",
-        tx.now_us,
-        "enabled",
-        int(is_dedicated),
-        hashlib.sha256(secret.encode()).digest(),
-        tx.now_us,
-        *(None, None, "127.0.0.1", None, None, None, 0, 0, None, None, replaces, None, None),
-        _vm_size(tx, pool),
-    )
-    record.key = node_rows.add_node(tx.db, record)
-    add_node_state(tx, record)
-    request_agent(tx, pool, tx.memory.nodes[record.key], secret)
-
-
-def _vm_size(tx: Tx, pool: PoolState) -> str:
-    record = pool_rows.get_pool_by_key(tx.db, pool.key)
-    return record.vm_size if record is not None else ""
-
-
-def request_agent(tx: Tx, pool: PoolState, node: NodeState, secret: str) -> None:
-    """Have the engine start the node's agent once this transaction is committed."""
-    record = pool_rows.get_pool_by_key(tx.db, pool.key)
-    desk = tx.memory.desk
-    if desk is None or record is None:
-        return
-    order = NodeOrder(node.id, pool.id, secret, pool.slots, record.vm_size, node.is_dedicated)
-    tx.after.append(lambda: desk.start(pool.engine, [order]))
-
-
-def add_node_state(tx: Tx, record: NodeRecord) -> NodeState:
-    """Take a row of a node into memory."""
-    memory = tx.memory
-    node = NodeState(
-        key=record.key,
-        id=record.id,
-        pool_key=record.pool_key,
-        pool_id=record.pool_id,
-        state=record.state,
-        scheduling=record.scheduling,
-        is_dedicated=bool(record.is_dedicated),
-        secret_digest=record.secret_digest,
-        boot=record.boot,
-        deallocation=record.deallocation,
-        replaces=record.replaces,
-        start_task=record.start_task,
-    )
-    node.link = memory.links.get(node.key)
-    pool = memory.pools[record.pool_key]
-    memory.nodes[node.key] = node
-    memory.node_keys[node.id.lower()] = node.key
-    pool.nodes.add(node.key)
-    memory.view.add_node(
-        node.key,
-        pool.key,
-        pool.slots,
-        name=node.id,
-        dedicated=node.is_dedicated,
-        eligible=False,
-    )
-    return node
+# -- removing ------------------------------------------------------------------
 
 
 def begin_leave(tx: Tx, node: NodeState, option: str) -> None:

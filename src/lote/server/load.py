@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from lote.domain.node import HALTING
-from lote.server.fleet import NODE_LOST, add_node_state
+from lote.server.fleet import NODE_LOST
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
+from lote.server.node_orders import add_node_state
 from lote.server.node_setups import set_up_pool
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx

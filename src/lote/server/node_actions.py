@@ -6,17 +6,10 @@ more the engine switches it off, and starts it again unless it is to rest.
 
 from __future__ import annotations
 
-import hashlib
-
 from lote.domain.node import HALTING, NODE, node_refusal
-from lote.server.fleet import (
-    SECRET_BYTES,
-    apply_deallocation,
-    request_agent,
-    requeue_all,
-    switch_off,
-)
+from lote.server.fleet import apply_deallocation, requeue_all, switch_off
 from lote.server.memory import NodeState
+from lote.server.node_orders import start_agent
 from lote.server.node_states import move_node, show_eligible
 from lote.server.owner import Tx
 from lote.server.special_runs import halt_specials, void_specials
@@ -49,7 +42,7 @@ def begin_start(tx: Tx, node: NodeState) -> None:
     _check(node, "start")
     add_event(tx.db, tx.now_us, "node_start", node.id, "")
     move_node(tx, node, "start")
-    _start_agent(tx, node)
+    start_agent(tx, node)
 
 
 def disable_scheduling(tx: Tx, node: NodeState, option: str) -> None:
@@ -95,7 +88,7 @@ def node_halted(tx: Tx, node_id: str) -> None:
     move_node(tx, node, *_AFTER_HALT[node.state])
     _end_action(tx, node)
     if node.state != "deallocated":
-        _start_agent(tx, node)
+        start_agent(tx, node)
 
 
 def halt_failed(tx: Tx, node_id: str, why: str) -> None:
@@ -117,14 +110,6 @@ def _end_action(tx: Tx, node: NodeState) -> None:
 def _forget_boot(tx: Tx, node: NodeState) -> None:
     node.boot = node.start_task = None
     node_rows.save_node(tx.db, node.key, boot=None, start_task=None, errors=None)
-
-
-def _start_agent(tx: Tx, node: NodeState) -> None:
-    """Have the node's agent started, with a secret of its own again."""
-    secret = tx.world.new_secret(SECRET_BYTES).hex()
-    node.secret_digest = hashlib.sha256(secret.encode()).digest()
-    node_rows.save_node(tx.db, node.key, secret_digest=node.secret_digest)
-    request_agent(tx, tx.memory.pools[node.pool_key], node, secret)
 
 
 def _check(node: NodeState, event: str) -> None:

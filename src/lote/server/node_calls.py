@@ -9,15 +9,14 @@ import msgspec
 from lote.domain.node import HALTING
 from lote.domain.reconcile import reconcile
 from lote.server.fleet import (
-    SECRET_BYTES,
     apply_deallocation,
     lose_node,
     remove_node,
-    request_agent,
     requeue_all,
     switch_off,
 )
 from lote.server.memory import FORGET, KEEP, Link, NodeState
+from lote.server.node_orders import SECRET_BYTES, request_agent
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
 from lote.server.runs import amend, begin, failure_text, let_go, requeue, view_container
