@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from lote.cli.app import Data, Format, Output, app, fail, notify
+from lote.cli.rehearsing import rehearse
 from lote.cli.storage.commands import storage
 from lote.settings import Settings, settings_from
 
@@ -17,6 +18,7 @@ FOLDER_REFUSED = 3
 """Exit code for a data folder on which no server may run: trying again does not help."""
 
 app.add_typer(storage, name="storage")
+app.add_typer(rehearse, name="rehearse")
 
 
 def port_option(flag: str, text: str) -> typer.models.OptionInfo:

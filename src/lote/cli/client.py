@@ -120,6 +120,15 @@ class BatchClient:
             row.method, f"{target}?{urlencode(parameters)}", content, headers, row.status
         )
 
+    def ask(self, method: str, path: str, wanted: int, body: object = None) -> Json:
+        """The decoded answer of a page of Lote's own, which is no operation of the table.
+
+        Raises ``BatchError`` for any status but ``wanted``, ``Unreachable`` when nobody answers.
+        """
+        content = b"" if body is None else msgspec.json.encode(body)
+        target = f"{self._base.path.rstrip('/')}{path}"
+        return msgspec.json.decode(self._ask(method, target, content, {}, wanted).body, type=Json)
+
     def close(self) -> None:
         """Drop the connection; the next call opens another."""
         if self._connection is not None:

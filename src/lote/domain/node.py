@@ -125,6 +125,8 @@ SCHEDULABLE = frozenset({"idle", "running"})  # REST: tasks start on ready nodes
 HALTING = frozenset({"rebooting", "reimaging", "deallocating"})
 
 DRAINING = frozenset({"taskcompletion", "retaineddata"})  # options that let tasks finish
+# Nothing of the node runs, and nobody waits for its agent.
+SWITCHED_OFF = frozenset({"preempted", "deallocated"})
 
 # No run can be alive here: what the node held is to be requeued. ``unknown`` is not among them,
 # its node may come back within the grace; nor is ``leavingpool``, which may be draining.

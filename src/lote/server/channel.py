@@ -12,6 +12,7 @@ from lote.server import node_calls
 from lote.server.asgi import Receive, Scope, Send, headers_of
 from lote.server.memory import Link
 from lote.server.owner import Owner, Tx
+from lote.server.rehearsed import holds_node
 from lote.server.reports import apply_report
 from lote.server.sampling import note_use
 from lote.wire.errors import Refused
@@ -122,9 +123,12 @@ def parse_node_authorization(value: str) -> tuple[str, str]:
 
 def _admit(tx: Tx, node_id: str, secret: str) -> int | None:
     try:
-        return node_calls.admit_node(tx, node_id, secret)
+        node_key = node_calls.admit_node(tx, node_id, secret)
     except PermissionError:
         return None
+    if holds_node(tx.memory, tx.memory.nodes[node_key].id, "lost"):
+        raise Refused("ServerBusy")  # it is out of reach for a while; it calls again
+    return node_key
 
 
 async def _refuse(send: Send, status: int) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
-from lote.domain.node import DRAINING, HALTING
+from lote.domain.node import DRAINING, HALTING, SWITCHED_OFF
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
 from lote.server.node_orders import order_node
 from lote.server.node_states import move_node, show_occupancy
 from lote.server.owner import Tx
-from lote.server.quotas import node_room
+from lote.server.quotas import core_rehearsal, node_room
+from lote.server.rehearsed import count_act
+from lote.server.rehearsed_resizes import KINDS, timed_out, withheld_errors, withholding
 from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
 from lote.server.special_runs import end_specials
 from lote.store import nodes as node_rows
@@ -24,6 +26,9 @@ from lote.store.records import IS_MANAGER, RELEASE
 
 ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
+RESIZE_STOPPED = "ResizeStopped"
+SEEK_S = 60.0  # ours: how often low-priority nodes that could not be had are sought again
+WIPED = frozenset({"reimaging", "preempted"})  # states in which a node's disk is emptied
 
 
 def settle_node(tx: Tx, node: NodeState) -> None:
@@ -54,7 +59,7 @@ def switch_off(tx: Tx, node: NodeState) -> None:
     node.is_halting = True
     desk = tx.memory.desk
     engine = tx.memory.pools[node.pool_key].engine
-    wipes = node.state == "reimaging"
+    wipes = node.state in WIPED
     if desk is not None:
         tx.after.append(lambda: desk.halt(engine, node.id, wipes=wipes))
 
@@ -69,10 +74,12 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
         _empty(tx, pool, nodes)
         return
     is_settled = True
-    for is_dedicated, target in (
-        (True, record.target_dedicated),
-        (False, record.target_low_priority),
-    ):
+    targets = {True: record.target_dedicated, False: record.target_low_priority}
+    if withholding(tx, pool) is not None:
+        errors = withheld_errors(tx, pool, record, _missing(nodes, targets))
+        if errors is not None:
+            _end_resize(tx, pool, errors)
+    for is_dedicated, target in targets.items():
         of_kind = [node for node in nodes if node.is_dedicated == is_dedicated]
         is_settled &= _settle_kind(tx, pool, of_kind, target, is_dedicated)
     present = [tx.memory.nodes[key] for key in pool.nodes if not tx.memory.nodes[key].is_lost]
@@ -94,6 +101,15 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
         _time_out(tx, pool, present)
 
 
+def _missing(nodes: list[NodeState], targets: dict[bool, int]) -> dict[bool, int]:
+    """How many nodes of each kind, dedicated or not, the pool has too few."""
+    staying = [node for node in nodes if node.state != "leavingpool" and not node.is_lost]
+    return {
+        is_dedicated: target - sum(node.is_dedicated == is_dedicated for node in staying)
+        for is_dedicated, target in targets.items()
+    }
+
+
 def _settle_kind(
     tx: Tx, pool: PoolState, nodes: list[NodeState], target: int, is_dedicated: bool
 ) -> bool:
@@ -102,6 +118,8 @@ def _settle_kind(
     lost = [node for node in nodes if node.is_lost and not node.is_going]
     replaced = {node.replaces for node in staying}
     missing = target - len(staying)
+    if not is_dedicated and pool.allocation_state == "steady":
+        missing -= _seek(tx, pool, missing - len(lost))
     if pool.order_failures >= ORDER_FAILURES_MAX:
         missing = min(missing, 0)  # agents that die before they call would be ordered for ever
     room = node_room(tx, pool, is_dedicated=is_dedicated)
@@ -109,6 +127,8 @@ def _settle_kind(
     if pool.allocation_state == "resizing":
         if beyond:
             pool.quota_errors[is_dedicated] = room.reason
+        if missing > 0 and withholding(tx, pool) is not None:
+            return False  # no node comes until the resize fails
         for _ in range(missing - beyond):
             order_node(tx, pool, is_dedicated, None)
         if missing < 0:
@@ -131,10 +151,33 @@ def _settle_kind(
     return missing == beyond and not is_leaving and not is_coming
 
 
+def _seek(tx: Tx, pool: PoolState, missing: int) -> int:
+    """Look for low-priority nodes that a steady pool lacks, every SEEK_S; how many were ordered.
+
+    REST: the service goes on seeking them after the resize; not after one that was stopped [ours].
+    """
+    record = pool_rows.get_pool_by_key(tx.db, pool.key) if missing > 0 else None
+    if record is None or RESIZE_STOPPED in (record.resize_errors or ""):
+        pool.seek_us = 0
+        return 0
+    is_due = 0 < pool.seek_us <= tx.now_us
+    if not pool.seek_us or is_due:
+        pool.seek_us = tx.now_us + int(SEEK_S * 1_000_000)
+        tx.memory.set_timer(pool.seek_us, "pool", pool.key)
+    if not is_due:
+        return 0
+    pool.order_failures = 0
+    found = min(missing, node_room(tx, pool, is_dedicated=False).nodes)
+    for _ in range(found):
+        order_node(tx, pool, False, None)
+    return found
+
+
 def _removal_rank(tx: Tx, node: NodeState) -> tuple[bool, int, int, int]:
     """Which node goes first when a pool shrinks: the broken, the idle, then the least occupied;
     one that runs a job manager last."""
     ranks = {"unusable": 0, "starttaskfailed": 0, "preempted": 0, "unknown": 0, "offline": 1}
+    ranks |= {"deallocated": 1, "deallocating": 1, "rebooting": 2, "reimaging": 2}
     ranks |= {"creating": 2, "starting": 2, "waitingforstarttask": 2, "idle": 3}
     runs = node.placed.values()
     has_manager = any(one.flags & IS_MANAGER for one in runs)
@@ -148,10 +191,13 @@ def _steady(tx: Tx, pool: PoolState, errors: str | None) -> None:
 
 def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> None:
     if pool.allocation_state == "stopping":
-        errors.append({"code": "ResizeStopped", "message": "The resize was stopped by the user."})
+        errors.append({"code": RESIZE_STOPPED, "message": "The resize was stopped by the user."})
     for is_dedicated, text in sorted(pool.quota_errors.items(), reverse=True):
         code = "AccountCoreQuotaReached" if is_dedicated else "AccountLowPriorityCoreQuotaReached"
         errors.append({"code": code, "message": text})
+        rehearsal = core_rehearsal(tx, is_dedicated=is_dedicated)
+        if rehearsal is not None:
+            count_act(tx, rehearsal)
     pool.quota_errors.clear()
     set_allocation(tx, pool, "steady", errors=errors)
 
@@ -161,6 +207,8 @@ def set_allocation(
 ) -> None:
     """Show the pool in another allocation state, with these resize errors."""
     pool.allocation_state = state
+    if state == "steady":
+        tx.memory.touched_pools.add(pool.key)  # what is still missing may be sought
     text = msgspec.json.encode(errors).decode() if errors else None
     pool_rows.save_pool(
         tx.db, pool.key, allocation_state=state, allocation_us=tx.now_us, resize_errors=text
@@ -169,19 +217,13 @@ def set_allocation(
 
 def _time_out(tx: Tx, pool: PoolState, present: list[NodeState]) -> None:
     errors: list[dict[str, object]] = []
-    for is_dedicated, name in ((True, "dedicated"), (False, "low-priority")):
+    for is_dedicated, name in KINDS:
         coming = [n for n in present if n.is_dedicated == is_dedicated and n.state == "creating"]
         leaving = [
             n for n in present if n.is_dedicated == is_dedicated and n.state == "leavingpool"
         ]
         if coming or leaving:
-            errors.append(
-                {
-                    "code": "AllocationTimedout",
-                    "message": f"The desired number of {name} nodes could not be allocated as the"
-                    " resize timeout was reached",
-                }
-            )
+            errors.append(timed_out(name))
         for node in coming:
             remove_node(tx, node)
     _end_resize(tx, pool, errors)
@@ -317,7 +359,7 @@ def order_failed(tx: Tx, node_ids: list[str], text: str) -> None:
 def agent_gone(tx: Tx, node_id: str, why: str) -> None:
     """The engine saw the node's agent end, and nothing of it runs any more."""
     node = tx.memory.node_of_id(node_id)
-    if node is None or node.is_going:
+    if node is None or node.is_going or node.state in SWITCHED_OFF:
         return
     pool = tx.memory.pools[node.pool_key]
     if node.state == "creating":

@@ -51,10 +51,14 @@ from lote.server.handlers import usage as usage_handlers
 from lote.server.options import check_options
 from lote.server.owner import Owner
 from lote.server.recent import FROM_THE_RECORD, RecentAnswers
+from lote.server.rehearsal_pages import answer_rehearsal, is_rehearsal
+from lote.server.rehearsed import count_throttled
 from lote.server.request import Answer, Request
 from lote.server.streams import Streams
+from lote.server.throttling import Throttle
 from lote.settings import Settings
 from lote.store.database import Connection, DatabaseError
+from lote.tokens.task_tokens import TaskGrant
 from lote.wire.decode import decode
 from lote.wire.errors import Refused, error_body
 from lote.wire.formats import etag_of, format_http_date
@@ -131,6 +135,9 @@ class Service:
         self._callers = callers
         self._world = world
         self._quick_reader = open_reader()
+        self._throttle = Throttle()
+        self._throttle.note = lambda key: owner.tell(count_throttled, key)
+        owner.memory.throttle = self._throttle
         self._recent = RecentAnswers(lambda: owner.commits)
         self._readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for _ in range(READERS):
@@ -171,7 +178,13 @@ class Service:
             common.append((b"client-request-id", echoed))
         base_url = f"{scope['scheme']}://{headers.get('host', '')}"
         try:
-            request = await self._read(scope, receive, headers, base_url)
+            path, base_url, grant = await self._admit(scope, headers, base_url)
+            if is_rehearsal(path):
+                await self._rehearse(scope["method"], path, grant, receive, send, common)
+                return
+            request = await self._read(scope, path, grant, receive, headers, base_url)
+            if self._throttle.rules:
+                self._throttle.check(request.now_us)
             await self._answer(request, send, common)
         except Refused as refused:
             await self._refuse(send, scope["method"], refused, base_url, request_id, common)
@@ -186,24 +199,54 @@ class Service:
             broken = Refused("InternalError")
             await self._refuse(send, scope["method"], broken, base_url, request_id, common)
 
-    async def _read(
-        self, scope: Scope, receive: Receive, headers: Mapping[str, str], base_url: str
-    ) -> Request:
-        """Authenticate, match and decode a request."""
+    async def _rehearse(
+        self,
+        method: str,
+        path: str,
+        grant: TaskGrant | None,
+        receive: Receive,
+        send: Send,
+        common: Headers,
+    ) -> None:
+        """One of the pages about failures that are asked for."""
+        if grant is not None:
+            raise Refused("InsufficientAccountPermissions")
+        try:
+            content = await read_body(receive, BODY_BYTES_MAX)
+        except BodyTooLarge:
+            raise Refused("RequestBodyTooLarge") from None
+        status, body = await answer_rehearsal(self._owner, method, path, content)
+        await send_answer(send, status, [*common, (b"content-type", b"application/json")], body)
+
+    async def _admit(
+        self, scope: Scope, headers: Mapping[str, str], base_url: str
+    ) -> tuple[str, str, TaskGrant | None]:
+        """Authenticate: the path and the base URL without and with the account's name, if that
+        stands in front, and whose task's token it was, if it was one."""
         raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
         raw_query = scope["query_string"].decode("latin-1")
         grant = None
         if headers.get("authorization", "")[:7].lower() == "bearer ":
             grant = await self._bearer.check(headers["authorization"][7:].strip(), scope["scheme"])
-            name, is_prefixed = self._account.name, self._is_prefixed(raw_path)
         else:
-            name, is_prefixed = self._authenticate(scope["method"], raw_path, raw_query, headers)
-        path = raw_path
-        if is_prefixed:
-            prefix = "/" + raw_path.split("/", 2)[1]
-            path = raw_path[len(prefix) :] or "/"
-            base_url += prefix
-        query = parse_query(raw_query)
+            self._authenticate(scope["method"], raw_path, raw_query, headers)
+        if not self._is_prefixed(raw_path):
+            return raw_path, base_url, grant
+        prefix = "/" + raw_path.split("/", 2)[1]
+        return raw_path[len(prefix) :] or "/", base_url + prefix, grant
+
+    # long: one parameter a part of the request
+    async def _read(
+        self,
+        scope: Scope,
+        path: str,
+        grant: TaskGrant | None,
+        receive: Receive,
+        headers: Mapping[str, str],
+        base_url: str,
+    ) -> Request:
+        """Match and decode a request that was authenticated."""
+        query = parse_query(scope["query_string"].decode("latin-1"))
         api_version = check_api_version(query.get("api-version"))
         operation, params = match(scope["method"], path)
         if grant is not None:
@@ -220,7 +263,7 @@ class Service:
             base_url=base_url,
             path=path,
             api_version=api_version,
-            account=name,
+            account=self._account.name,
             conditions=parse_conditions(headers, operation.conditions),
             headers=headers,
             now_us=self._world.now_us(),
@@ -250,8 +293,8 @@ class Service:
 
     def _authenticate(
         self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
-    ) -> tuple[str, bool]:
-        """(account, whether the path begins with its name). Refuses: AuthenticationFailed …"""
+    ) -> None:
+        """Check the signature. Refuses: AuthenticationFailed …"""
         name, signature = shared_key.parse_authorization(headers.get("authorization"))
         own = self._account.name.lower()
         if name.lower() != own and name.lower() not in ALIASES:
@@ -259,7 +302,6 @@ class Service:
             raise Refused("AuthenticationFailed", values=[("AuthenticationErrorDetail", detail)])
         shared_key.check_date(headers, self._world.now_us(), self._settings.clock_skew_s)
         shared_key.verify(method, raw_path, raw_query, headers, name, signature, self._account.keys)
-        return self._account.name, self._is_prefixed(raw_path)
 
     def _is_prefixed(self, raw_path: str) -> bool:
         return raw_path.lower().startswith(f"/{self._account.name.lower()}/")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from lote.domain.node import HALTING
+from lote.domain.node import HALTING, SWITCHED_OFF
 from lote.server.fleet import NODE_LOST
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
@@ -16,6 +16,7 @@ from lote.server.node_setups import set_up_pool
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
 from lote.server.placing import held_slots
+from lote.server.rehearsals import load_rehearsals
 from lote.server.scaling import load_scaling
 from lote.server.special_runs import is_prepared, load_specials
 from lote.server.special_specs import preparation_of, release_of
@@ -40,7 +41,7 @@ def load_memory(tx: Tx) -> None:
     for node_record in node_rows.list_present_nodes(tx.db):
         node = add_node_state(tx, node_record)
         node.is_lost = node.state == "unusable" and NODE_LOST in (node_record.errors or "")
-        is_awaited = node.state not in ("creating", "deallocated") and not node.is_lost
+        is_awaited = node.state not in ("creating", *SWITCHED_OFF) and not node.is_lost
         if node.link is None and is_awaited:
             await_node(tx, node)
         show_eligible(tx, node)
@@ -49,6 +50,7 @@ def load_memory(tx: Tx) -> None:
         job.counts = job_rows.get_job_count(tx.db, job.key)
         memory.view.push_ready(job.key, [], more=job.counts.active > 0)
     load_specials(tx)
+    load_rehearsals(tx)
     for row in task_rows.list_placed_tasks(tx.db):
         _load_placed(tx, row)
     memory.touched_schedules.update(one.key for one in list_living_schedules(tx.db))

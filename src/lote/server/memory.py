@@ -18,10 +18,13 @@ from lote.autoscale.targets import Targets
 from lote.engines.seam import NodeOrder
 from lote.scheduler.view import View
 from lote.server.kept import KeptFiles
+from lote.server.throttling import Throttle
 from lote.store.records import JobCount, SpecialRun
+from lote.store.rehearsals import RehearsalRecord
 from lote.store.scaling import Readings
 from lote.tokens.task_tokens import TaskTokens
 from lote.wire.frames import Account, ContainerPool, Failure, Samples, ServerFrame
+from lote.wire.rehearsal import RehearsalCreate
 
 # What is to become of a run that is being killed, once its agent says that it is over.
 KEEP, REQUEUE, RERUN, FORGET = range(4)
@@ -173,6 +176,8 @@ class PoolState(msgspec.Struct):
     """Users whom its tasks may name."""
     containers: ContainerPool | None = None
     """What its nodes need to run containers; None in a pool whose tasks run without."""
+    seek_us: int = 0
+    """When low-priority nodes that the pool lacks are sought next."""
 
 
 class ScaleState(msgspec.Struct):
@@ -187,6 +192,14 @@ class ScaleState(msgspec.Struct):
     """The alarm that counts; any other of this pool is stale."""
     waiting: list[threading.Event] = msgspec.field(default_factory=list)
     """Whom the next evaluation is to be told to, once it is committed."""
+
+
+class Rehearsal(msgspec.Struct):
+    """A failure that was asked for and is not over: its row, what was asked, what it holds."""
+
+    record: RehearsalRecord
+    body: RehearsalCreate
+    node_ids: frozenset[str] = frozenset()
 
 
 class ScaleOrder(msgspec.Struct, frozen=True):
@@ -235,6 +248,7 @@ class Memory:
         self.task_tokens: TaskTokens | None = None
         self.secure: tuple[str, str] | None = None
         """The account's https URL and its authority, for tasks that have a token."""
+        self.throttle: Throttle | None = None
         self.links: dict[int, Link] = {}
         self.clear()
 
@@ -243,6 +257,7 @@ class Memory:
         self.view = View()
         self.pools: dict[int, PoolState] = {}
         self.scales: dict[int, ScaleState] = {}
+        self.rehearsals: dict[int, Rehearsal] = {}
         self.jobs: dict[int, JobState] = {}
         self.nodes: dict[int, NodeState] = {}
         self.node_keys: dict[str, int] = {}
@@ -279,8 +294,8 @@ class Memory:
         return None if key is None else self.nodes.get(key)
 
     def set_timer(self, due_us: int, kind: str, key: int) -> None:
-        """Touch the pool, job, schedule or scaling of that key at ``due_us``; an early or stale
-        alarm does no harm."""
+        """Touch the pool, job, schedule, scaling or rehearsal of that key at ``due_us``; an early
+        or stale alarm does no harm."""
         heapq.heappush(self.timers, (due_us, kind, key))
 
     def jobs_of_pool(self, pool_key: int) -> list[JobState]:

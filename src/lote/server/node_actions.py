@@ -7,11 +7,12 @@ more the engine switches it off, and starts it again unless it is to rest.
 from __future__ import annotations
 
 from lote.domain.node import HALTING, NODE, node_refusal
-from lote.server.fleet import apply_deallocation, requeue_all, switch_off
+from lote.server.fleet import WIPED, apply_deallocation, requeue_all, switch_off
 from lote.server.memory import NodeState
 from lote.server.node_orders import start_agent
 from lote.server.node_states import move_node, show_eligible
 from lote.server.owner import Tx
+from lote.server.preemption import restore_node
 from lote.server.special_runs import halt_specials, void_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
@@ -71,7 +72,7 @@ def enable_scheduling(tx: Tx, node: NodeState) -> None:
 def node_halted(tx: Tx, node_id: str) -> None:
     """The engine has switched the node off: nothing of it runs any more."""
     node = tx.memory.node_of_id(node_id)
-    if node is None or node.state not in HALTING:
+    if node is None or not (node.state in HALTING or node.state == "preempted"):
         return
     node.is_halting = False
     link = tx.memory.links.pop(node.key, None)
@@ -82,9 +83,12 @@ def node_halted(tx: Tx, node_id: str) -> None:
     requeue_all(tx, node)
     halt_specials(tx, node)
     _forget_boot(tx, node)
-    if node.state == "reimaging":
+    if node.state in WIPED:
         delete_node_users(tx.db, node.key)
         void_specials(tx, node)
+    if node.state == "preempted":
+        restore_node(tx, node)
+        return
     move_node(tx, node, *_AFTER_HALT[node.state])
     _end_action(tx, node)
     if node.state != "deallocated":
@@ -94,10 +98,13 @@ def node_halted(tx: Tx, node_id: str) -> None:
 def halt_failed(tx: Tx, node_id: str, why: str) -> None:
     """The engine could not switch the node off: it is of no use any more."""
     node = tx.memory.node_of_id(node_id)
-    if node is None or node.state not in HALTING:
+    if node is None or not (node.state in HALTING or node.state == "preempted"):
         return
     node.is_halting = False
     add_event(tx.db, tx.now_us, "node_not_halted", node.id, why)
+    if node.state == "preempted":
+        restore_node(tx, node)
+        return
     move_node(tx, node, "break")
 
 

@@ -15,14 +15,16 @@ from lote.server.fleet import (
     requeue_all,
     switch_off,
 )
-from lote.server.memory import FORGET, KEEP, Link, NodeState
+from lote.server.memory import FORGET, KEEP, Link, NodeState, PoolState
 from lote.server.node_orders import SECRET_BYTES, request_agent
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
+from lote.server.rehearsed import holds_node, rehearsed_start_task
 from lote.server.runs import amend, begin, failure_text, let_go, requeue, view_container
 from lote.server.special_runs import resume_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
+from lote.store.records import NO_START_TASK
 from lote.wire.formats import format_timestamp
 from lote.wire.frames import (
     AutoStorage,
@@ -74,17 +76,19 @@ def connect_node(
     confirmed = _take_inventory(tx, node, hello)
     if is_new_boot:
         node.boot = hello.boot
-        node.start_task = None
         node.has_images = False
+        # A start task that the pool is given later is for nodes that boot after that.
+        node.start_task = None if pool.start_task is not None else NO_START_TASK
     _record_hello(tx, node, hello, is_new_boot=is_new_boot)
+    start_task = _due_start_task(tx, node, pool, is_new_boot=is_new_boot)
     setup = Setup(
         account_name=account[0],
         account_url=account[1],
         pool_id=pool.id,
         is_dedicated=node.is_dedicated,
         slots=pool.slots,
-        start_task=pool.start_task,
-        start_task_due=pool.start_task is not None and node.start_task is None,
+        start_task=start_task,
+        start_task_due=start_task is not None,
         auto_storage=auto,
         confirmed=confirmed,
         secure=memory.secure,
@@ -97,7 +101,7 @@ def connect_node(
     resume_specials(tx, node)
     if node.state == "leavingpool" or is_to_halt:
         apply_deallocation(tx, node)
-    elif node.state == "unusable" and not is_new_boot:
+    elif node.state == "unusable" and not is_new_boot and _has_trouble(tx, node):
         show_eligible(tx, node)  # its trouble is not over because it called again; it tells when
     elif node.state != "offline":
         make_ready(tx, node, pool)
@@ -106,6 +110,20 @@ def connect_node(
         remove_node(tx, memory.nodes[node.replaces])
     memory.dirty_nodes.add(node.key)
     memory.touched_pools.add(pool.key)
+
+
+def _due_start_task(tx: Tx, node: NodeState, pool: PoolState, *, is_new_boot: bool) -> bytes | None:
+    """The start task that the node is to run now, if any; not the pool's if that came later."""
+    start_task = pool.start_task
+    if start_task is None or node.start_task is not None:
+        return None
+    return rehearsed_start_task(tx, pool.id, start_task) if is_new_boot else start_task
+
+
+def _has_trouble(tx: Tx, node: NodeState) -> bool:
+    record = node_rows.get_node_by_key(tx.db, node.key)
+    is_told = record is not None and record.errors is not None
+    return is_told or holds_node(tx.memory, node.id, "unusable")
 
 
 def _record_hello(tx: Tx, node: NodeState, hello: Hello, *, is_new_boot: bool) -> None:
@@ -215,6 +233,8 @@ def take_node_entry(
     if errors and node.state in ("idle", "running", "starting", "waitingforstarttask"):
         add_event(tx.db, tx.now_us, "node_trouble", node.id, entry.errors[0].code)
         move_node(tx, node, "break")
+    elif holds_node(tx.memory, node.id, "unusable"):
+        return
     elif not errors and node.state == "unusable" and not node.is_lost:
         make_ready(tx, node, tx.memory.pools[node.pool_key])
 
@@ -255,6 +275,9 @@ def resume_nodes(tx: Tx, engine: str, listed: dict[str, bool]) -> None:
         tx.after.append(lambda: desk.stop(engine, unknown))
     for node in list(memory.nodes.values()):
         pool = memory.pools[node.pool_key]
+        if pool.engine == engine and node.state == "preempted":
+            switch_off(tx, node)  # it may have been asked of the server that has gone
+            continue
         if pool.engine != engine or listed.get(node.id) or node.link is not None or node.is_lost:
             continue  # a lost one is replaced
         if node.state == "leavingpool":

@@ -8,6 +8,7 @@ from lote.domain.node import NODE, is_schedulable
 from lote.server.memory import NodeState, PoolState
 from lote.server.owner import Tx
 from lote.store import nodes as node_rows
+from lote.store.records import NO_START_TASK
 
 # From where a node is to ``starting``; states that are not here need no such step.
 _TO_STARTING = {
@@ -68,6 +69,8 @@ def _ready_state(node: NodeState, pool: PoolState) -> str:
     if pool.containers is not None and not node.has_images:
         return "starting"
     if pool.start_task is None or not pool.waits_for_start_task:
+        return "idle"
+    if node.start_task == NO_START_TASK:
         return "idle"
     info = msgspec.json.decode(node.start_task) if node.start_task else {}
     if info.get("state") != "completed":

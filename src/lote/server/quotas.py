@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import NamedTuple
 
-from lote.server.memory import PoolState
+from lote.domain.node import SWITCHED_OFF
+from lote.server.memory import PoolState, Rehearsal
 from lote.server.owner import Tx
+from lote.server.rehearsed import count_act, find_rehearsal
 from lote.store.job_schedules import count_living_schedules
 from lote.wire.errors import Refused
-
-# Nodes that use nothing. REST: core quotas count nodes that are allocated.
-_FREE_STATES = frozenset({"preempted", "deallocated"})
 
 
 class Room(NamedTuple):
@@ -23,6 +22,8 @@ class Room(NamedTuple):
 
 def check_pool_quota(tx: Tx) -> None:
     """Refuses: PoolQuotaReached when the account may have no more pools."""
+    if tx.memory.rehearsals:
+        _refuse_as_rehearsed(tx, "pools", "PoolQuotaReached")
     quota = tx.settings.pool_quota
     if quota is not None and len(tx.memory.pools) >= quota:
         raise Refused("PoolQuotaReached")
@@ -39,8 +40,25 @@ def has_job_room(tx: Tx) -> bool:
 
 def check_job_quota(tx: Tx) -> None:
     """Refuses: ActiveJobAndScheduleQuotaReached."""
+    if tx.memory.rehearsals:
+        _refuse_as_rehearsed(tx, "jobs", "ActiveJobAndScheduleQuotaReached")
     if not has_job_room(tx):
         raise Refused("ActiveJobAndScheduleQuotaReached")
+
+
+def _refuse_as_rehearsed(tx: Tx, quota: str, code: str) -> None:
+    one = find_rehearsal(tx, "quota", quota=quota)
+    if one is not None:
+        count_act(tx, one)
+        raise Refused(code)
+
+
+def core_rehearsal(tx: Tx, *, is_dedicated: bool) -> Rehearsal | None:
+    """The rehearsal that lets the account have no more cores of a kind, if one is at work."""
+    if not tx.memory.rehearsals:
+        return None
+    quota = "cores" if is_dedicated else "low-priority-cores"
+    return find_rehearsal(tx, "quota", quota=quota)
 
 
 def node_room(tx: Tx, pool: PoolState, *, is_dedicated: bool) -> Room:
@@ -58,14 +76,17 @@ def node_room(tx: Tx, pool: PoolState, *, is_dedicated: bool) -> Room:
 def _core_room(tx: Tx, pool: PoolState, is_dedicated: bool) -> Room:
     settings = tx.settings
     quota = settings.dedicated_core_quota if is_dedicated else settings.low_priority_core_quota
-    if quota is None:
+    is_rehearsed = core_rehearsal(tx, is_dedicated=is_dedicated) is not None
+    if quota is None and not is_rehearsed:
         return Room(sys.maxsize, "")
     pools = tx.memory.pools
     used = sum(
         pools[node.pool_key].cores
         for node in tx.memory.nodes.values()
-        if node.is_dedicated == is_dedicated and node.state not in _FREE_STATES
+        if node.is_dedicated == is_dedicated and node.state not in SWITCHED_OFF
     )
+    if quota is None or is_rehearsed:
+        quota = used
     kind = "dedicated" if is_dedicated else "low-priority"
     text = f"The account may have {quota} {kind} cores in all, and nodes of this pool {pool.cores}."
     return Room(max(0, quota - used) // pool.cores, text)

@@ -48,6 +48,7 @@ def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str
         deallocation=option,
     )
     pool.order_failures = 0
+    pool.seek_us = 0
     pool.quota_errors.clear()
     tx.memory.touched_pools.add(pool.key)
 

@@ -8,6 +8,7 @@ from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
+from lote.server.rehearsals import end_overdue_rehearsal
 from lote.server.scaling import follow_clock, wake_scaling
 from lote.server.schedules import settle_schedule
 
@@ -69,6 +70,8 @@ def take_alarms(tx: Tx, due: list[tuple[str, int]], graces: list[int]) -> None:
             wake_scaling(tx, key)
         elif kind == "release":
             tx.memory.touched_jobs.add(key)
+        elif kind == "rehearsal":
+            end_overdue_rehearsal(tx, key)
         elif kind == "job":
             _end_overdue_job(tx, tx.memory, key)
     for node_key in graces:

@@ -22,6 +22,7 @@ from lote.server.spec_views import (
     view_task_constraints,
 )
 from lote.store.records import (
+    NO_START_TASK,
     STATE_OF_PHASE,
     JobCount,
     JobRecord,
@@ -117,7 +118,7 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
     } | live
     if "startTask" in spec:
         shown["startTask"] = view_start_task(spec["startTask"])
-        if record.start_task:
+        if record.start_task and record.start_task != NO_START_TASK:
             shown["startTaskInfo"] = msgspec.json.decode(record.start_task)
     if record.errors:
         shown["errors"] = msgspec.json.decode(record.errors)

@@ -26,6 +26,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0006_special_runs.sql",
     "0007_release_tasks.sql",
     "0008_scaling_enabled.sql",
+    "0009_rehearsals.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -23,6 +23,8 @@ IS_EXCLUSIVE = 64  # of managers: runs on an otherwise empty node
 IS_DEDICATED_ONLY = 128  # of managers: not on low-priority nodes
 HAS_TOKEN = 256
 
+NO_START_TASK = "{}"  # start_task of a node that booted when its pool had none
+
 
 class PoolRecord(msgspec.Struct, gc=False):
     """A row of ``pool``."""
