@@ -25,6 +25,7 @@ from lote.server.handlers import task as task_handlers
 from lote.server.http import find_handler
 from lote.server.load import load_memory
 from lote.server.memory import ScaleOrder, first_due
+from lote.server.options import check_options
 from lote.server.owner import Owner, Tx
 from lote.server.request import NO_CONDITIONS, Answer, Conditions, Request
 from lote.server.scaling import apply_evaluation, carry_out
@@ -244,8 +245,9 @@ class Bench:
         conditions: Conditions = NO_CONDITIONS,
         **params: str,
     ) -> Request:
-        """A request as the shell hands it to handlers."""
+        """A request as the shell hands it to handlers. Refuses what the options cannot be."""
         operation = _BY_NAME[name]
+        check_options(query or {}, operation)
         request = Request(
             operation=operation,
             params=params,

@@ -16,7 +16,8 @@ from lote.cli.shared_key import authorization
 from lote.server.channel import parse_node_authorization
 from lote.server.conditions import check_read, check_write, parse_conditions
 from lote.server.handlers.file import parse_range
-from lote.server.http import check_content_type, check_query, parse_query
+from lote.server.http import check_content_type, parse_query
+from lote.server.options import check_options
 from lote.server.pages import answer_page, page_of, paged
 from lote.server.request import NO_CONDITIONS, Conditions, Request
 from lote.server.shared_key import check_date, parse_authorization, verify
@@ -263,14 +264,14 @@ def test_options_are_found_in_any_spelling():
     ],
 )
 def test_page_sizes(text, code):
-    assert refusal(check_query, {"maxresults": text}, NAMED["list_jobs"]) == code
-    assert refusal(check_query, {"maxresults": text}, NAMED["get_job"]) is None
+    assert refusal(check_options, {"maxresults": text}, NAMED["list_jobs"]) == code
+    assert refusal(check_options, {"maxresults": text}, NAMED["get_job"]) is None
 
 
 @given(HEADERS | st.from_regex(r"bytes=[0-9²-]{0,6}"))
 @example("--1")
 def test_any_page_size_and_range_is_read_or_refused(text):
-    assert refusal(check_query, {"maxresults": text}, NAMED["list_jobs"]) in (
+    assert refusal(check_options, {"maxresults": text}, NAMED["list_jobs"]) in (
         None,
         "InvalidQueryParameterValue",
         "OutOfRangeQueryParameterValue",
