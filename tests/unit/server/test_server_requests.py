@@ -342,7 +342,7 @@ def test_links_lead_through_all_pages_of_a_stored_list(ids):
 
     def answer_to(query):
         request = a_request(query=query)
-        page = page_of(request, "tasks")
+        page = page_of(request)
         behind = [one for one in items if page.after_id is None or one.id > page.after_id]
         return answer_page(request, behind[: page.limit + 1], Task, lambda one: {"id": one.id})
 
@@ -368,4 +368,4 @@ def test_links_lead_through_all_pages_of_a_list_in_memory(ids):
 @example("////")
 def test_any_token_is_read_or_refused(token):
     request = a_request(query={"skiptoken": token})
-    assert refusal(page_of, request, None) in (None, "InvalidQueryParameterValue")
+    assert refusal(page_of, request) in (None, "InvalidQueryParameterValue")
