@@ -140,6 +140,21 @@ class JobView:
         )
 
 
+class Yielding:
+    """A running task that may be taken off its node for one of a higher priority."""
+
+    __slots__ = ("is_leaving", "job_key", "node_key", "slots", "task_key")
+
+    def __init__(
+        self, task_key: int, job_key: int, node_key: int, slots: int, is_leaving: bool = False
+    ) -> None:
+        self.task_key = task_key
+        self.job_key = job_key
+        self.node_key = node_key
+        self.slots = slots
+        self.is_leaving = is_leaving  # it is being ended already, for whatever reason
+
+
 class Tier:
     """Jobs of one priority that want slots, in the order of their turns.
 
@@ -174,6 +189,7 @@ class PoolView:
         "slots_per_node",
         "spread",
         "tiers",
+        "yielding",
     )
 
     def __init__(self, key: int, spread: bool, creation_order: bool, slots_per_node: int) -> None:
@@ -192,6 +208,7 @@ class PoolView:
         self.tiers: dict[int, Tier] = {}
         self.ranked: list[int] = []  # negated priorities of tiers with jobs, so highest first
         self.collecting: Collecting | None = None
+        self.yielding: dict[int, Yielding] = {}  # by task: those whose job allows preemption
 
     @property
     def largest(self) -> int:

@@ -16,6 +16,7 @@ from lote.scheduler.nouns import (
     NodeView,
     PoolView,
     Tier,
+    Yielding,
 )
 from lote.scheduler.plan import Plan
 from lote.scheduler.ready import ReadyTask
@@ -126,6 +127,8 @@ class View:
                 pool.returning_count -= 1
             else:
                 _lend(pool, job_key, -1)
+        for task_key in [one.task_key for one in pool.yielding.values() if one.node_key == key]:
+            del pool.yielding[task_key]
         del pool.nodes[key]
 
     def bar(self, job_key: int, node_key: int) -> None:
@@ -191,6 +194,16 @@ class View:
             self._join(job)
         else:
             self._rank(job)
+
+    def put_first(self, key: int) -> None:
+        """The job has the next turn of its priority, before all others."""
+        job = self.jobs[key]
+        if job.rank is None or job.pool is None:
+            return
+        order = job.pool.tiers[job.priority].order
+        del order[bisect_left(order, job.rank)]
+        job.rank = (-1, job.created_us, job.key)
+        insort(order, job.rank)
 
     def drop_job(self, key: int) -> None:
         """The job has gone. A ``release`` is still due for each task that nodes have of it."""
@@ -285,10 +298,30 @@ class View:
                 self._pop_backlog(node, task_key)
             else:
                 _hold(node, job_key, job, -slots)
+            if node.pool.yielding:
+                node.pool.yielding.pop(task_key, None)
             self._seat(node)
         if job is not None:
             job.placed -= 1
             self._rank(job)
+
+    def let_yield(self, node_key: int, job_key: int, task_key: int, slots: int) -> None:
+        """A begun task may be taken off its node for one of a higher priority."""
+        pool = self.nodes[node_key].pool
+        pool.yielding[task_key] = Yielding(task_key, job_key, node_key, slots)
+
+    def keep_running(self, job_key: int) -> None:
+        """No task of the job may be taken off any more."""
+        for pool in self.pools.values():
+            for key in [one.task_key for one in pool.yielding.values() if one.job_key == job_key]:
+                del pool.yielding[key]
+
+    def mark_leaving(self, node_key: int, task_key: int) -> None:
+        """A task is being ended: its slots will come free."""
+        node = self.nodes.get(node_key)
+        one = node.pool.yielding.get(task_key) if node is not None else None
+        if one is not None:
+            one.is_leaving = True
 
     def mark_revoked(self, node_key: int, task_key: int) -> bool:
         """A prefetched task is being asked back; False when it is not there or was asked before.

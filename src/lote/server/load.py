@@ -15,7 +15,7 @@ from lote.server.node_orders import add_node_state
 from lote.server.node_setups import set_up_pool
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
-from lote.server.placing import held_slots
+from lote.server.placing import held_slots, may_yield
 from lote.server.rehearsals import load_rehearsals
 from lote.server.scaling import load_scaling
 from lote.server.special_runs import is_prepared, load_specials
@@ -26,7 +26,15 @@ from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
 from lote.store.job_schedules import list_living_schedules
-from lote.store.records import IS_MANAGER, PREPARING, RUNNING, JobCount, JobRecord, PoolRecord
+from lote.store.records import (
+    IS_MANAGER,
+    IS_PREEMPTED,
+    PREPARING,
+    RUNNING,
+    JobCount,
+    JobRecord,
+    PoolRecord,
+)
 from lote.wire.formats import parse_duration
 from lote.wire.vm_sizes import cores_of
 
@@ -133,6 +141,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         has_auto_pool=auto_pool.get("poolLifetimeOption") == "job",
         has_manager=manager is not None,
         ends_with_manager=manager is not None and manager.get("killJobOnCompletion", True),
+        allows_preemption=bool(spec.get("allowTaskPreemption")),
     )
     memory.jobs[job.key] = job
     memory.view.add_job(
@@ -171,7 +180,7 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
         is_prefetched,
         is_running=row.phase == RUNNING,
         start_us=row.start_us,
-        doom=_doom(job, node),
+        doom=REQUEUE if row.flags & IS_PREEMPTED else _doom(job, node),
         is_preparing=row.phase == PREPARING,
         is_unsent=row.phase == PREPARING and not is_prepared(node, job),
         held_slots=held_slots(memory, job, row.flags),
@@ -179,6 +188,8 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
     memory.placed[placed.key] = node.placed[placed.key] = placed
     job.placed += 1
     memory.view.occupy(node.key, job.key, row.key, placed.node_slots, prefetched=is_prefetched)
+    if job.allows_preemption and not is_prefetched:
+        may_yield(memory, placed)
 
 
 def _doom(job: JobState, node: NodeState) -> int:

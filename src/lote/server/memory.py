@@ -153,6 +153,8 @@ class JobState(msgspec.Struct):
     has_manager: bool = False
     ends_with_manager: bool = False
     """The end of its manager terminates it."""
+    allows_preemption: bool = False
+    """Its tasks may be taken off their nodes for higher priorities."""
 
 
 class PoolState(msgspec.Struct):
@@ -263,6 +265,8 @@ class Memory:
         self.node_keys: dict[str, int] = {}
         self.placed: dict[int, Placed] = {}
         self.specs = SpecCache()
+        self.lost_managers: dict[int, int] = {}
+        """Job manager tasks that wait and had a node before, by job."""
         self.next_task_key = 0
         self.task_keys_end = 0
         self.dirty_pools: set[int] = set()

@@ -11,7 +11,7 @@ from lote.scheduler import reasons
 from lote.scheduler.place import place
 from lote.scheduler.plan import Plan
 from lote.scheduler.ready import ReadyTask
-from lote.server.memory import JobState, Memory, NodeState, Placed
+from lote.server.memory import KEEP, JobState, Memory, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.special_runs import prepare, tell_job
 from lote.store import tasks as task_rows
@@ -84,6 +84,8 @@ def ready_task(memory: Memory, job: JobState, row: task_rows.ReadyRow) -> ReadyT
     if row.flags & IS_MANAGER:
         # Never sent ahead: nobody knows how long it would wait there.
         slots = held_slots(memory, job, row.flags) or row.slots
+        if row.run:
+            memory.lost_managers[job.key] = row.key
         return ReadyTask(row.key, slots, 0, bool(row.flags & IS_DEDICATED_ONLY), single=False)
     return ReadyTask(
         key=row.key,
@@ -165,6 +167,8 @@ def _apply(tx: Tx, plan: Plan) -> None:
             spec = _fit_exclusive(record, spec)
         memory.placed[record.key] = node.placed[record.key] = record
         job.placed += 1
+        if job.allows_preemption and not record.is_prefetched:
+            may_yield(memory, record)
         if job.preparation is not None and not prepare(tx, node, job):
             _hold(tx, job, record)
             continue
@@ -179,6 +183,16 @@ def _apply(tx: Tx, plan: Plan) -> None:
             tx.send(node_key, Runs(part))
     for node_key, keys in _by_node(plan).items():
         tx.send(node_key, Revoke([(key, memory.placed[key].run) for key in keys]))
+
+
+def may_yield(memory: Memory, placed: Placed) -> None:
+    """A begun task of a job that allows preemption; a job manager task stays where it is."""
+    if placed.flags & (IS_MANAGER | IS_MULTI_INSTANCE):
+        return
+    view = memory.view
+    view.let_yield(placed.node_key, placed.job_key, placed.key, placed.node_slots)
+    if placed.doom != KEEP:
+        view.mark_leaving(placed.node_key, placed.key)
 
 
 def _token(tx: Tx, job_key: int, task_key: int, run: int) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
 from lote.server.owner import Tx
-from lote.server.placing import push_ready_rows
+from lote.server.placing import may_yield, push_ready_rows
 from lote.store import tasks as task_rows
 from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING
 from lote.wire.frames import Amend, Container, Failure, Kill, Revoke
@@ -54,6 +54,9 @@ def begin(tx: Tx, placed: Placed) -> None:
     if placed.is_prefetched:
         placed.is_prefetched = False
         tx.memory.view.begin(placed.node_key, placed.key)
+        job = tx.memory.jobs.get(placed.job_key)
+        if job is not None and job.allows_preemption:
+            may_yield(tx.memory, placed)
 
 
 def let_go(tx: Tx, node: NodeState, placed: Placed) -> None:
@@ -205,6 +208,7 @@ def _phase(placed: Placed) -> int:
 def kill(tx: Tx, placed: Placed, doom: int) -> None:
     """Have a run killed; ``doom`` says what becomes of its task when it is over."""
     placed.doom = doom
+    tx.memory.view.mark_leaving(placed.node_key, placed.key)
     if placed.is_unsent:  # nobody has it
         let_go(tx, tx.memory.nodes[placed.node_key], placed)
         if doom != FORGET:

@@ -8,6 +8,7 @@ from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
+from lote.server.preempting import preempt
 from lote.server.rehearsals import end_overdue_rehearsal
 from lote.server.scaling import follow_clock, wake_scaling
 from lote.server.schedules import settle_schedule
@@ -25,8 +26,10 @@ def settle(tx: Tx) -> None:
             for task_key, job_key, exit_code, failure in gathered:
                 follow_end(tx, task_key, job_key, exit_code, failure)
         _settle_touched(tx)
-        if memory.dirty_pools:
+        while memory.dirty_pools:
+            dirty = list(memory.dirty_pools)
             place_ready_tasks(tx)
+            preempt(tx, dirty)
         if not (
             memory.finished
             or memory.touched_jobs

@@ -22,6 +22,7 @@ IS_MANAGER = 32
 IS_EXCLUSIVE = 64  # of managers: runs on an otherwise empty node
 IS_DEDICATED_ONLY = 128  # of managers: not on low-priority nodes
 HAS_TOKEN = 256
+IS_PREEMPTED = 512  # of what runs: it is being taken off its node for another
 
 NO_START_TASK = "{}"  # start_task of a node that booted when its pool had none
 

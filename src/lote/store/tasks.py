@@ -10,6 +10,7 @@ from lote.store.database import Connection
 from lote.store.records import (
     BLOCKED,
     COMPLETED,
+    IS_PREEMPTED,
     PLACED,
     PREPARING,
     READY,
@@ -116,9 +117,13 @@ _END = (
 _REQUEUE = (
     f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us,"
     " state_us = ?, start_us = NULL, requeues = requeues + ?, reruns = reruns + ?,"
-    " last_requeue_us = coalesce(?, last_requeue_us) WHERE key = ?"
+    f" last_requeue_us = coalesce(?, last_requeue_us), flags = flags & ~{IS_PREEMPTED}"
+    " WHERE key = ?"
 )
-_UNPLACE = f"UPDATE task SET phase = {READY}, node_key = NULL WHERE key = ? AND phase = {PLACED}"
+_UNPLACE = (
+    f"UPDATE task SET phase = {READY}, node_key = NULL, flags = flags & ~{IS_PREEMPTED}"
+    f" WHERE key = ? AND phase = {PLACED}"
+)
 _PLACED = (
     "SELECT key, job_key, node_key, phase, run, slots, flags, start_us FROM task"
     " WHERE phase IN (2, 3, 4) AND node_key IS NOT NULL ORDER BY phase DESC, slots DESC, key"
@@ -251,13 +256,18 @@ def unplace_tasks(db: Connection, keys: Iterable[int]) -> None:
     db.executemany(_UNPLACE, [(key,) for key in keys])
 
 
+def mark_preempted(db: Connection, key: int) -> None:
+    """What runs of a task is being ended to make room; it is ready again when that is over."""
+    db.execute(f"UPDATE task SET flags = flags | {IS_PREEMPTED} WHERE key = ?", (key,))
+
+
 def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_us: int) -> None:
     """A completed task may run again: what its last run left is cleared."""
     db.execute(
         "UPDATE task SET phase = ?, previous_phase = phase, previous_us = state_us, state_us = ?,"
         " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
         " failure = NULL, retries = 0, last_retry_us = NULL, spans = NULL, node_key = NULL,"
-        f" flags = flags & ~{SATISFIES} WHERE key = ?",
+        f" flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
         (phase, now_us, modified_us, key),
     )
 

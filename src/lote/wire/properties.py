@@ -158,10 +158,7 @@ _MACHINE = (
 )
 _OLD_MACHINE = (RECORDED, "cloudServiceConfiguration applicationLicenses")
 _PACKAGES = (LATER, "applicationPackageReferences")
-_JOB_OTHERS = (
-    (RECORDED, "allowTaskPreemption"),
-    (REFUSED, "networkConfiguration"),
-)
+_JOB_OTHERS = ((REFUSED, "networkConfiguration"),)
 
 # fmt: off
 GROUPS: dict[str, tuple[Row, ...]] = {
@@ -239,7 +236,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Jobs": (
         Row(JobCreate, DONE, _JOB_OTHERS),
         Row(JobUpdate, DONE, _JOB_OTHERS),
-        Row(JobReplace, DONE, _JOB_OTHERS[:1]),
+        Row(JobReplace),
         Row(JobConstraints),
         Row(JobNetworkConfiguration, REFUSED),
         Row(JobManagerTask, DONE, (

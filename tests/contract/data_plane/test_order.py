@@ -57,6 +57,18 @@ def test_a_patch_of_the_priority_acts_on_what_waits(batch, narrow, gate):
     assert first < second
 
 
+def test_a_job_that_allows_preemption_makes_room(batch, narrow, gate):
+    low = new_job(batch, narrow, priority=1, allow_task_preemption=True)
+    high = new_job(batch, narrow, priority=2)
+    add_task(batch, low, "l", gate.waits)
+    wait_task(batch, low, "l", "running")
+    add_task(batch, high, "h")
+    wait_task(batch, high, "h")
+    gate.open()
+    task = wait_task(batch, low, "l")
+    assert (task.execution_info.requeue_count, task.execution_info.result) == (1, "success")
+
+
 def test_in_order_of_creation(batch, narrow, gate):
     job_id = new_job(batch, narrow)
     add_task(batch, job_id, "holds", gate.waits)

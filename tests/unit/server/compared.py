@@ -37,6 +37,7 @@ _JOB = (
     "has_auto_pool",
     "has_manager",
     "ends_with_manager",
+    "allows_preemption",
 )
 _NODE = (
     "id",
@@ -103,6 +104,14 @@ def _facts(memory: Memory, now_us: int) -> dict[str, Any]:
             "looks_ahead": view.looks_ahead,
             "view_pool": view.pool_key,
             "counts": None if job.state == "deleting" else job.counts,
+        }
+    for pool in memory.view.pools.values():
+        facts[f"yielding in {pool.key}"] = {
+            "tasks": {
+                one.task_key: (one.job_key, one.node_key, one.slots, one.is_leaving)
+                for one in pool.yielding.values()
+                if one.task_key in memory.placed and memory.placed[one.task_key].doom != FORGET
+            }
         }
     for node in memory.nodes.values():
         eligible = memory.view.nodes[node.key].eligible

@@ -17,6 +17,7 @@ from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.options import is_set
 from lote.server.owner import Tx
 from lote.server.pages import answer_list, answer_one, choice, page_of
+from lote.server.preempting import set_preemption
 from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
 from lote.server.views import view_counts, view_job
@@ -225,6 +226,7 @@ def _save_spec(tx: Tx, record: JobRecord, spec: JobCreate, before: tuple[Any, An
         priority=spec.priority or 0,
         max_parallel=-1 if spec.max_parallel_tasks is None else spec.max_parallel_tasks,
     )
+    set_preemption(tx, job, is_allowed=bool(spec.allow_task_preemption))
     for node in memory.nodes.values():
         node.told_jobs.discard(job.key)  # nodes are told the new retry limit with the next run
     memory.touched_jobs.add(job.key)
