@@ -9,6 +9,7 @@ import msgspec
 from lote.domain.node import HALTING, SWITCHED_OFF
 from lote.server.fleet import NODE_LOST
 from lote.server.job_manager import reseat_manager
+from lote.server.lifetimes import watch_lifetimes
 from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
 from lote.server.node_calls import await_node
 from lote.server.node_orders import add_node_state
@@ -61,6 +62,7 @@ def load_memory(tx: Tx) -> None:
     load_rehearsals(tx)
     for row in task_rows.list_placed_tasks(tx.db):
         _load_placed(tx, row)
+    watch_lifetimes(tx)
     memory.touched_schedules.update(one.key for one in list_living_schedules(tx.db))
     memory.touched_pools.update(memory.pools)
     memory.touched_jobs.update(memory.jobs)
@@ -134,6 +136,7 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
         counts=JobCount(),
         disable_option=record.disable_option,
         wall_clock_us=None if limit_s is None else record.created_us + int(limit_s * 1_000_000),
+        created_us=record.created_us,
         schedule_key=record.schedule_key,
         preparation=preparation_of(spec),
         release=release_of(spec),

@@ -138,6 +138,7 @@ class JobState(msgspec.Struct):
     directory: str
     counts: JobCount
     disable_option: str | None = None
+    created_us: int = 0
     wall_clock_us: int | None = None
     """When its maxWallClockTime is over."""
     placed: int = 0

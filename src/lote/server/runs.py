@@ -15,7 +15,7 @@ from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import may_yield, push_ready_rows
 from lote.store import tasks as task_rows
-from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING
+from lote.store.records import IS_MANAGER, PLACED, PREPARING, RUNNING, TaskRecord
 from lote.wire.frames import Amend, Container, Failure, Kill, Revoke
 
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
@@ -197,6 +197,25 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
         job.uses_dependencies or job.acts_on_failure or placed.flags & IS_MANAGER
     ):
         memory.finished.append((placed.key, placed.job_key, None, failure))
+
+
+def end_waiting(tx: Tx, job: JobState, record: TaskRecord, failure: Failure) -> None:
+    """Complete a task that no node holds, ready or blocked, in the record."""
+    memory = tx.memory
+    end_unplaced(tx, record, failure)
+    memory.view.drop_ready(job.key, record.key)
+    memory.specs.take(record.key)
+    move_count(tx, job, "active", record.slots, is_success=False)
+    if job.uses_dependencies or job.acts_on_failure or record.flags & IS_MANAGER:
+        memory.finished.append((record.key, job.key, None, failure))
+
+
+def end_unplaced(tx: Tx, record: TaskRecord, failure: Failure) -> None:
+    """Complete the row of a task that no node holds, and nothing else."""
+    before = record.phase, record.state_us
+    text = failure_text(failure)
+    after = (tx.now_us, record.start_us, tx.now_us, None, 0, text, None, None, None)
+    task_rows.end_tasks(tx.db, [(*before, *after, record.key)])
 
 
 def _phase(placed: Placed) -> int:

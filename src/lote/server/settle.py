@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lote.server.fleet import settle_node, settle_pool
 from lote.server.job_ends import begin_terminate, follow_end, settle_job
+from lote.server.lifetimes import end_old_tasks
 from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
@@ -75,6 +76,8 @@ def take_alarms(tx: Tx, due: list[tuple[str, int]], graces: list[int]) -> None:
             tx.memory.touched_jobs.add(key)
         elif kind == "rehearsal":
             end_overdue_rehearsal(tx, key)
+        elif kind == "lifetimes":
+            end_old_tasks(tx)
         elif kind == "job":
             _end_overdue_job(tx, tx.memory, key)
     for node_key in graces:

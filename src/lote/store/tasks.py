@@ -109,7 +109,9 @@ _RETRY = (
     f" WHERE key = ? AND run = ? AND phase = {RUNNING}"
 )
 _END = (
-    f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?, previous_us = ?, state_us = ?,"
+    f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?1,"
+    # When it is there to be ended in the phase it was last seen in, the row knows since when.
+    " previous_us = CASE WHEN phase = ?1 THEN state_us ELSE ?2 END, state_us = ?,"
     " start_us = ?, end_us = ?, exit_code = ?, result = ?, failure = ?,"
     " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ?"
     " WHERE key = ?"
@@ -215,6 +217,39 @@ def list_changed_specs(db: Connection, keys: Sequence[int]) -> list[tuple[int, b
     ).fetchall()
 
 
+def list_old_tasks(db: Connection, job_key: int, before_us: int, limit: int) -> list[TaskRecord]:
+    """Some tasks of a job that were added before this and have not completed.
+
+    Keys grow with time, so that what is too young is left out by the indexes alone.
+    """
+    last_key = _last_key_before(db, before_us)
+    found: list[int] = []
+    for phases in (f"({PLACED}, {PREPARING}, {RUNNING})", f"({READY})", f"({BLOCKED})"):
+        rows = db.execute(
+            f"SELECT key FROM task WHERE job_key = ? AND phase IN {phases} AND key <= ?"
+            " AND created_us <= ? LIMIT ?",
+            (job_key, last_key, before_us, limit - len(found)),
+        )
+        found += [row[0] for row in rows]
+    return get_tasks_by_key(db, found)
+
+
+def _last_key_before(db: Connection, moment_us: int) -> int:
+    """The key of the last task that was added until then; 0 when there is none."""
+    row = db.execute("SELECT max(key) FROM task").fetchone()
+    low, high = 0, int(row[0] or 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        at = db.execute(
+            "SELECT created_us FROM task WHERE key <= ? ORDER BY key DESC LIMIT 1", (middle,)
+        ).fetchone()
+        if at is None or at[0] <= moment_us:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def list_placed_tasks(db: Connection) -> list[PlacedRow]:
     """Every task that a node holds; those that run first, then the larger ones."""
     return [PlacedRow(*row) for row in db.execute(_PLACED)]
@@ -266,8 +301,8 @@ def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_
     db.execute(
         "UPDATE task SET phase = ?, previous_phase = phase, previous_us = state_us, state_us = ?,"
         " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
-        " failure = NULL, retries = 0, last_retry_us = NULL, spans = NULL, node_key = NULL,"
-        f" flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
+        " failure = NULL, retries = 0, reruns = 0, last_retry_us = NULL, spans = NULL,"
+        f" node_key = NULL, flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
         (phase, now_us, modified_us, key),
     )
 

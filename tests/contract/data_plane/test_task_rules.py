@@ -122,8 +122,10 @@ def test_a_requeue_keeps_the_count_of_retries(batch, gate):
     assert info.last_requeue_time >= info.last_retry_time
     gate.open()
     batch.enable_node_scheduling(pool_id, node.id)
-    info = wait_task(batch, job_id, "t").execution_info
+    before = wait_task(batch, job_id, "t").previous_state_transition_time
+    info = batch.get_task(job_id, "t").execution_info
     assert (info.exit_code, info.retry_count, info.requeue_count) == (4, 1, 1)
+    assert before >= info.last_requeue_time
     batch.begin_delete_job(job_id, polling_interval=5)
     batch.begin_delete_pool(pool_id, polling_interval=5)
 
@@ -163,10 +165,12 @@ def test_an_action_waits_for_the_last_attempt(batch, linked, gate):
     script = f"test -e once || {{ touch once; exit 3; }}; {gate.loop}; exit 4"
     again = m.BatchTaskConstraints(max_task_retry_count=1)
     add_task(batch, linked, "t", shell(script), exit_conditions=conditions, constraints=again)
-    until(lambda: batch.get_task(linked, "t").execution_info.retry_count == 1)
+    task = until(lambda: (t := batch.get_task(linked, "t")).execution_info.retry_count and t)
     assert batch.get_job(linked).state == "active"
     gate.open()
     until(lambda: batch.get_job(linked).state == "disabled")
+    since = batch.get_task(linked, "t").previous_state_transition_time
+    assert since == task.state_transition_time  # it was running from its first attempt on
 
 
 def test_a_parent_that_is_deleted_and_made_anew_is_waited_for(batch, linked, gate):

@@ -18,7 +18,7 @@ from lote.server.owner import Tx
 from lote.server.pages import answer_chosen, answer_list, choice, page_of, selected
 from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
-from lote.server.runs import USER_ENDED, amend, end_now, failure_text, kill, move_count
+from lote.server.runs import USER_ENDED, amend, end_now, end_unplaced, end_waiting, kill
 from lote.server.views import QUICK_MEMBERS, task_directory, view_quick_members, view_task
 from lote.store import dependencies
 from lote.store import tasks as rows
@@ -30,7 +30,6 @@ from lote.store.records import (
     HAS_AFFINITY,
     HAS_EXIT_CONDITIONS,
     HAS_TOKEN,
-    IS_MANAGER,
     IS_MULTI_INSTANCE,
     READY,
     STATE_OF_PHASE,
@@ -282,24 +281,11 @@ def terminate_task(tx: Tx, request: Request) -> Answer:
     if placed is not None:
         end_now(tx, placed, USER_ENDED)
         kill(tx, placed, FORGET)
+    elif job is not None:
+        end_waiting(tx, job, record, USER_ENDED)
     else:
-        rows.end_tasks(
-            tx.db,
-            [
-                (
-                    *(record.phase, record.state_us, tx.now_us, record.start_us, tx.now_us, None),
-                    *(0, failure_text(USER_ENDED), None, None, None, record.key),
-                )
-            ],
-        )
-        if job is not None:
-            memory.view.drop_ready(job.key, record.key)
-            memory.specs.take(record.key)
-            move_count(tx, job, "active", record.slots, is_success=False)
-            if job.uses_dependencies or job.acts_on_failure or record.flags & IS_MANAGER:
-                memory.finished.append((record.key, job.key, None, USER_ENDED))
-        else:
-            job_ends.recount_completed(tx, job_record.key, record, is_ended=True)
+        end_unplaced(tx, record, USER_ENDED)
+        job_ends.recount_completed(tx, job_record.key, record, is_ended=True)
     rows.touch_task(tx.db, record.key, modified_us)
     return Answer(modified_us=modified_us)
 
