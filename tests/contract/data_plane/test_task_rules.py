@@ -126,6 +126,10 @@ def test_a_requeue_keeps_the_count_of_retries(batch, gate):
     info = batch.get_task(job_id, "t").execution_info
     assert (info.exit_code, info.retry_count, info.requeue_count) == (4, 1, 1)
     assert before >= info.last_requeue_time
+    batch.disable_node_scheduling(pool_id, node.id, options)
+    batch.reactivate_task(job_id, "t")
+    info = batch.get_task(job_id, "t").execution_info
+    assert (info.retry_count, info.requeue_count) == (0, 1)
     batch.begin_delete_job(job_id, polling_interval=5)
     batch.begin_delete_pool(pool_id, polling_interval=5)
 

@@ -183,6 +183,16 @@ def test_wall_clock_limit(node):
     node.drive(scenario)
 
 
+def test_each_attempt_has_the_whole_time(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        limits = {"maxWallClockTime": "PT7S", "maxTaskRetryCount": 2}
+        task = {**sh("sleep 2.5; exit 3"), "constraints": limits}
+        [ended] = await channel.ended(*await channel.run(task))
+        assert (ended.exit_code, ended.retries) == (3, 2)
+
+    node.drive(scenario)
+
+
 def test_slots_and_order(node):
     async def scenario(channel: Channel, agent: Agent) -> None:
         script = "mkdir ../../busy && sleep 0.02 && echo $AZ_BATCH_TASK_ID >> ../../../order && "

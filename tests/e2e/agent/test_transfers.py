@@ -215,6 +215,7 @@ def test_outputs_go_where_they_shall(node, blobs):
                 output("plain.bin", out, "only-bad", "taskfailure"),
                 output("$AZ_BATCH_TASK_WORKING_DIR/%OWN%/1.txt", out, "by-variable"),
                 output("none/*", out),
+                output("none.txt", out),
             ],
             "environmentSettings": [{"name": "OWN", "value": "r"}],
         }
@@ -233,6 +234,7 @@ def test_outputs_go_where_they_shall(node, blobs):
         assert headers["x-ms-meta-origin"] == "here"
         assert "authorization" not in headers
         assert "plain.bin" in agent.task(1, "fileuploadout.txt").read_text()
+        assert "none.txt: no file matches" in agent.task(1, "fileuploadout.txt").read_text()
         assert "leak.txt" in agent.task(1, "fileuploaderr.txt").read_text()
         assert len(channel.of(frames.Confirm)) == 1
 

@@ -184,6 +184,12 @@ def test_a_task_that_always_loses_its_node_ends_at_last(bench):
         "MaxInternalRetryCountReached",
     )
     assert bench.task_states()["child"] == "completed"
+    bench.ask("reactivate_task", job_id="j", task_id="t")
+    assert bench.running() == ["t"]
+    node_id = next(one["id"] for one in bench.nodes() if one["state"] == "running")
+    bench.engine.kill_node(node_id)  # it counts anew
+    bench.advance(12)
+    assert bench.task("t")["executionInfo"]["exitCode"] == 0
     bench.check()
 
 

@@ -138,6 +138,29 @@ def test_a_number_counts_once_however_often_its_task_ends(tree, way):
     tree.check()
 
 
+@pytest.mark.parametrize("way", ["reactivate_task", "delete_task"])
+def test_an_id_that_was_satisfied_stays_so_for_those_that_waited_for_it(tree, way):
+    """Whoever is added afterwards waits for the task that has the id by then."""
+    satisfied = {"default": {"dependencyAction": "satisfy"}}
+    add(tree, "before", "p", "q", seconds=1)
+    add(tree, "p", seconds=1, exits=1, exitConditions=satisfied)
+    tree.advance(2)
+    tree.ask(way, job_id="j", task_id="p")
+    if way == "delete_task":
+        add(tree, "p", seconds=50)
+    add(tree, "after", "p", seconds=1)
+    assert tree.task_states()["p"] != "completed"
+    add(tree, "q", seconds=1)
+    tree.advance(0.5)
+    assert tree.task_states()["after"] == "active"
+    tree.advance(100)
+    assert tree.task_states() == dict.fromkeys(("before", "after", "p", "q"), "completed")
+    starts = {name: info(tree, name)["startTime"] for name in ("before", "after")}
+    if way == "delete_task":
+        assert starts["before"] < starts["after"]
+    tree.check()
+
+
 def test_two_tasks_of_one_number_stand_for_each_other(tree):
     add(tree, "sum", ranges=[(4, 5)], seconds=1)
     add(tree, "4", seconds=1)
