@@ -10,6 +10,7 @@ import pytest
 from documents import ROOT, Command, blocks, commands
 
 from lote.cli.ready import exports
+from lote.cli.service import temporary_service
 from lote.storage.operations import LEFT_OUT
 
 CONSOLES = [
@@ -49,6 +50,14 @@ def test_consoles_print_what_the_page_shows(page, shell, tmp_path):
     assert found
     for command in found:
         check(command, shell, tmp_path)
+
+
+def test_rehearsals_fail_as_their_page_says(shell, tmp_path):
+    """On a service of its own, which others need not bear."""
+    folder = tmp_path / "service"
+    with temporary_service(folder):
+        for command in commands("docs/rehearse.md"):
+            check(command, {**shell, "LOTE_DATA": str(folder), "COLUMNS": "160"}, tmp_path)
 
 
 def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):

@@ -266,7 +266,9 @@ def _how(one: dict[str, Any]) -> str:
         return f"over ({one['endedBy']})"
     clock = one["endTime"][11:19]
     left = one.get("timesLeft")
-    return f"until {clock} UTC" if left is None else f"{left} times, until {clock} UTC at most"
+    if left is None:
+        return f"until {clock} UTC"
+    return f"{'once' if left == 1 else f'{left} times'}, until {clock} UTC at most"
 
 
 def _print_table(shown: list[dict[str, Any]]) -> None:
