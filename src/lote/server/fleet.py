@@ -245,11 +245,8 @@ def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
     for node in nodes:
         if node.state != "leavingpool":
             begin_leave(tx, node, "requeue")
-        elif node.deallocation in DRAINING:
-            node.deallocation = "requeue"  # nobody waits any more for what runs on it
-            node_rows.save_node(tx.db, node.key, deallocation=node.deallocation)
-            apply_deallocation(tx, node)
-            tx.memory.dirty_nodes.add(node.key)
+        else:
+            hasten_leave(tx, node, "requeue")  # nobody waits any more for what runs on it
     if pool.nodes:
         return
     memory = tx.memory
@@ -271,6 +268,16 @@ def begin_leave(tx: Tx, node: NodeState, option: str) -> None:
     """The node is to leave its pool; ``option`` says what becomes of what runs on it."""
     node.deallocation = option
     move_node(tx, node, "leave", deallocation=option)
+    apply_deallocation(tx, node)
+    tx.memory.dirty_nodes.add(node.key)
+
+
+def hasten_leave(tx: Tx, node: NodeState, option: str) -> None:
+    """A node that is leaving is to wait no longer for what runs on it, if ``option`` says so."""
+    if node.deallocation not in DRAINING or option in DRAINING:
+        return
+    node.deallocation = option
+    node_rows.save_node(tx.db, node.key, deallocation=option)
     apply_deallocation(tx, node)
     tx.memory.dirty_nodes.add(node.key)
 

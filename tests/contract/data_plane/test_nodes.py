@@ -203,3 +203,15 @@ def test_start_task_that_fails_without_being_waited_for(batch):
     assert (info.result, info.exit_code) == ("failure", None)
     assert info.failure_info.code == "CommandProgramNotFound"
     batch.begin_delete_pool(pool_id, polling_interval=5)
+
+
+def test_a_start_task_without_a_limit_is_retried_until_it_succeeds(batch):
+    pool_id = fresh("stubborn")
+    command = "/bin/sh -c 'echo once >> tries; test $(wc -l < tries) -ge 4'"
+    start = m.BatchStartTask(command_line=command, max_task_retry_count=-1, wait_for_success=True)
+    create_pool(batch, pool_id, 1, start_task=start)
+    (node,) = wait_steady(batch, pool_id)
+    info = node.start_task_info
+    assert (info.exit_code, info.retry_count, info.result) == (0, 3, "success")
+    assert info.last_retry_time is not None
+    batch.begin_delete_pool(pool_id, polling_interval=0)

@@ -6,7 +6,7 @@ import msgspec
 
 from lote.domain.pool import ALLOCATION, NEEDS_STEADY, pool_refusal
 from lote.server.conditions import check_write
-from lote.server.fleet import begin_leave, set_allocation
+from lote.server.fleet import begin_leave, hasten_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import PoolState
@@ -191,17 +191,21 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
             raise Refused("NodeNotFound", values=[("NodeId", node_id)])
         nodes.append(node)
     option = body.node_deallocation_option or "requeue"
-    dedicated = sum(node.is_dedicated for node in nodes)
+    # Those that are leaving are in no target any more.
+    staying = [node for node in nodes if node.state != "leavingpool"]
+    dedicated = sum(node.is_dedicated for node in staying)
     begin_resize(
         tx,
         pool,
         max(0, record.target_dedicated - dedicated),
-        max(0, record.target_low_priority - (len(nodes) - dedicated)),
+        max(0, record.target_low_priority - (len(staying) - dedicated)),
         timeout_s=resize_timeout_s(body.resize_timeout),
         option=option,
     )
     for node in nodes:
-        if node.state != "leavingpool":
+        if node.state == "leavingpool":
+            hasten_leave(tx, node, option)
+        else:
             begin_leave(tx, node, option)
     return touched_pool(tx, record)
 

@@ -1,0 +1,246 @@
+"""Rules of pools and nodes that other tests do not come by."""
+
+from __future__ import annotations
+
+import pytest
+from bench import a_task
+
+from lote.engines.script import NodeFate, Script
+
+START = {"commandLine": "sh -c 'sleep 3'", "waitForSuccess": True}
+NEVER = Script(fate=lambda order: NodeFate(start_s=None))
+
+
+def codes(pool):
+    return [error["code"] for error in pool.get("resizeErrors", [])]
+
+
+def resize(bench, dedicated=None, low_priority=None, **given):
+    targets = {"targetDedicatedNodes": dedicated, "targetLowPriorityNodes": low_priority}
+    body = {name: target for name, target in targets.items() if target is not None} | given
+    bench.ask("resize_pool", body, pool_id="p")
+
+
+def node_ids(bench, *states):
+    return [node["id"] for node in bench.nodes() if node["state"] in states]
+
+
+# -- resize ---------------------------------------------------------------------------------
+
+
+def test_the_first_sizing_can_be_stopped(make_bench):
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=100.0)))
+    bench.add_pool(nodes=2)
+    assert bench.pool()["allocationState"] == "resizing"
+    bench.ask("stop_pool_resize", pool_id="p", settled=False)
+    assert bench.pool()["allocationState"] == "stopping"
+    bench.advance(200)
+    pool = bench.pool()
+    assert (pool["allocationState"], codes(pool)) == ("steady", ["ResizeStopped"])
+    assert pool["currentDedicatedNodes"] == 2  # they were under way
+    bench.check()
+
+
+def test_each_kind_of_nodes_has_an_error_of_its_own(make_bench):
+    bench = make_bench(NEVER)
+    bench.add_pool(nodes=1, targetLowPriorityNodes=1, resizeTimeout="PT5M")
+    bench.advance(301)
+    errors = bench.pool()["resizeErrors"]
+    assert [error["code"] for error in errors] == ["AllocationTimedout"] * 2
+    assert ["dedicated" in error["message"] for error in errors] == [True, False]
+    assert "low-priority" in errors[1]["message"]
+    resize(bench, 0, 0)
+    assert codes(bench.pool()) == []
+
+
+def test_a_target_that_is_not_given_stays(bench):
+    bench.add_pool(nodes=1, targetLowPriorityNodes=1)
+    resize(bench, dedicated=2)
+    pool = bench.pool()
+    assert (pool["targetDedicatedNodes"], pool["targetLowPriorityNodes"]) == (2, 1)
+    resize(bench, low_priority=0)
+    pool = bench.pool()
+    assert (pool["currentDedicatedNodes"], pool["currentLowPriorityNodes"]) == (2, 0)
+    assert bench.refusal("resize_pool", {}, pool_id="p") == "MissingRequiredProperty"
+    bench.check()
+
+
+def test_a_pool_that_scales_itself_takes_no_resize(bench):
+    bench.add_pool(
+        targetDedicatedNodes=None,
+        enableAutoScale=True,
+        autoScaleFormula="$TargetDedicatedNodes = 1;",
+    )
+    body = {"targetDedicatedNodes": 2}
+    assert bench.refusal("resize_pool", body, pool_id="p") == "OperationNotValidOnPool"
+
+
+def test_tasks_begin_on_each_node_as_it_comes(make_bench):
+    delays = [0.0, 50.0]
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=delays.pop(0))))
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.add_tasks(2)
+    bench.advance(1)
+    assert bench.running() == ["t0"]
+    assert bench.pool()["allocationState"] == "resizing"
+    bench.advance(50)
+    assert bench.counts()["succeeded"] == 2
+
+
+# -- which nodes go -------------------------------------------------------------------------
+
+
+def test_the_order_in_which_nodes_go(bench):
+    bench.add_pool(nodes=5, slots=2)
+    bench.add_job(jobManagerTask={"id": "m", "commandLine": "sleep 1000"})
+    bench.advance(1)
+    manager = bench.task("m")["nodeInfo"]["nodeId"]
+    free = [node["id"] for node in bench.nodes() if node["id"] != manager]
+    broken, offline, idle, busy = free
+    bench.add_job("k")
+    affinity = {"affinityInfo": {"affinityId": f"TVM:{busy}"}}
+    bench.ask("create_task", a_task("t", seconds=1000) | affinity, job_id="k")
+    bench.ask("disable_node_scheduling", pool_id="p", node_id=offline)
+    bench.ask("deallocate_node", pool_id="p", node_id=broken)
+    bench.advance(1)
+    assert set(node_ids(bench, "running")) == {manager, busy}
+    gone = []
+    for left in (4, 3, 2, 1):
+        before = {node["id"] for node in bench.nodes()}
+        resize(bench, left)
+        (node,) = before - {one["id"] for one in bench.nodes()}
+        gone.append(node)
+    assert set(gone[:2]) == {broken, offline}
+    assert gone[2:] == [idle, busy]
+    assert node_ids(bench, "running") == [manager]
+    bench.check()
+
+
+def test_a_leaving_node_that_is_removed_is_not_counted_twice(bench):
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.add_tasks(2, seconds=5000)
+    resize(bench, 1, nodeDeallocationOption="taskcompletion", resizeTimeout="PT5M")
+    bench.advance(301)
+    assert codes(bench.pool()) == ["AllocationTimedout"]
+    (leaving,) = node_ids(bench, "leavingpool")
+    bench.ask("remove_nodes", {"nodeList": [leaving]}, pool_id="p")
+    bench.advance(1)
+    assert bench.pool()["targetDedicatedNodes"] == 1
+    assert len(bench.nodes()) == 1  # it did not drain to the end, as asked
+    assert sorted(bench.task_states().values()) == ["active", "running"]
+    bench.check()
+
+
+# -- start tasks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["cut", "restart"])
+def test_a_start_task_that_comes_later_waits_for_the_next_boot(bench, change):
+    bench.add_pool(nodes=1)
+    bench.ask("update_pool", {"startTask": START}, pool_id="p")
+    (node,) = bench.nodes()
+    if change == "cut":
+        bench.engine.cut(node["id"])
+        bench.settle()
+        bench.engine.mend(node["id"])
+        bench.settle()
+    else:
+        bench.restart()
+    (node,) = bench.nodes()
+    assert (node["state"], "startTaskInfo" in node) == ("idle", False)
+    bench.check()
+    bench.ask("reboot_node", pool_id="p", node_id=node["id"])
+    bench.advance(1)
+    assert bench.node_states() == ["waitingforstarttask"]
+    bench.advance(5)
+    (node,) = bench.nodes()
+    assert (node["state"], node["startTaskInfo"]["result"]) == ("idle", "success")
+    bench.check()
+
+
+@pytest.mark.parametrize("action", ["reboot_node", "reimage_node"])
+def test_a_node_whose_start_task_failed_tries_again(bench, action):
+    bench.add_pool(startTask=START | {"commandLine": "sleep 1; exit 1"})
+    bench.advance(2)
+    (node,) = bench.nodes()
+    assert node["state"] == "starttaskfailed"
+    bench.ask("replace_pool_properties", PROPERTIES | {"startTask": START}, pool_id="p")
+    bench.ask(action, pool_id="p", node_id=node["id"])
+    bench.advance(5)
+    assert bench.node_states() == ["idle"]
+
+
+PROPERTIES = {
+    "applicationPackageReferences": [],
+    "certificateReferences": [],
+    "metadata": [],
+}
+
+
+def test_start_tasks_are_not_counted(bench):
+    bench.add_pool(startTask=START)
+    bench.advance(5)
+    (node,) = bench.nodes()
+    assert (node["totalTasksRun"], node["totalTasksSucceeded"]) == (0, 0)
+    bench.add_job()
+    bench.add_task("good", seconds=1)
+    bench.add_task("bad", seconds=1, exits=1)
+    bench.advance(5)
+    (node,) = bench.nodes()
+    assert (node["totalTasksRun"], node["totalTasksSucceeded"]) == (2, 1)
+    assert "startTaskInfo" in node
+
+
+# -- what is placed first -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("order", "first"), [("none", {"j", "k"}), ("creationtime", {"j"})])
+def test_jobs_of_one_priority_take_turns_or_go_by_age(bench, order, first):
+    bench.add_pool(slots=2, taskSchedulingPolicy={"jobDefaultOrder": order})
+    for job_id in ("j", "k"):
+        bench.ask("create_job", {"id": job_id, "poolInfo": {"poolId": "none"}})
+        for number in range(2):
+            bench.add_task(f"t{number}", job_id)
+    bench.ask("delete_pool", pool_id="p")
+    bench.add_pool("none", slots=2, taskSchedulingPolicy={"jobDefaultOrder": order})
+    bench.advance(1)
+    assert {job_id for job_id in ("j", "k") if bench.running(job_id)} == first
+
+
+# -- nodes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "refusal"),
+    [
+        ("reboot_node", "OperationNotValidOnNode"),
+        ("reimage_node", "OperationNotValidOnNode"),
+        ("deallocate_node", "OperationNotValidOnNode"),
+    ],
+)
+def test_a_leaving_node_takes_no_action(bench, action, refusal):
+    bench.add_pool(nodes=1)
+    bench.add_job()
+    bench.add_task("t", seconds=1000)
+    resize(bench, 0, nodeDeallocationOption="taskcompletion")
+    (node,) = bench.nodes()
+    assert node["state"] == "leavingpool"
+    assert bench.refusal(action, pool_id="p", node_id=node["id"]) == refusal
+
+
+def test_a_node_that_has_not_come_takes_no_action(make_bench):
+    bench = make_bench(NEVER)
+    bench.add_pool()
+    (node,) = bench.nodes()
+    for action in ("reboot_node", "reimage_node", "deallocate_node", "start_node"):
+        assert bench.refusal(action, pool_id="p", node_id=node["id"]) == "NodeBeingCreated"
+
+
+def test_a_node_can_be_removed_before_it_has_come(make_bench):
+    bench = make_bench(NEVER)
+    bench.add_pool(resizeTimeout="PT5M")
+    bench.advance(301)
+    assert bench.nodes() == []  # those that never came are given up
+    bench.check()
