@@ -114,7 +114,7 @@ def an_end(key: int, *, result: int = 1, exit_code: int | None = 0) -> tuple[obj
     failure = None if result else "{}"
     return (
         *(RUNNING, NOW_US, NOW_US + 2, NOW_US, NOW_US + 2, exit_code, result, failure),
-        *(3, NOW_US + 1, "1,2,3", key),
+        *(3, NOW_US + 1, "1,2,3", 2, 1, 1, 8, 16, key),
     )
 
 

@@ -23,6 +23,9 @@ class Ending(msgspec.Struct, array_like=True, gc=False):
     upload_us: int = 0
     user_cpu_us: int = 0
     kernel_cpu_us: int = 0
+    wall_us: int = 0
+    read_blocks: int = 0
+    write_blocks: int = 0
 
     def entry(self, now_s: float) -> Ended:
         """The frame to send now."""
@@ -41,4 +44,7 @@ class Ending(msgspec.Struct, array_like=True, gc=False):
             self.upload_us,
             self.user_cpu_us,
             self.kernel_cpu_us,
+            self.wall_us,
+            self.read_blocks,
+            self.write_blocks,
         )

@@ -32,13 +32,17 @@ KILL = "kill"  # key, run: end its process tree
 
 # Notes from a spawner
 STARTED = "s"  # key, run, attempt, start_s
-ENDED = "e"  # key, run, attempt, start_s, end_s, status | None, user_s, kernel_s, trouble | None
+# key, run, attempt, start_s, end_s, status | None, user_s, kernel_s, trouble | None, blocks read,
+# blocks written
+ENDED = "e"
 
 BROKEN = "b"  # traceback: an error of ours, the spawner's last words
 
 Started = tuple[str, int, int, int, float]
 Trouble = tuple[str, str, str]  # failure code, text of the operating system, what it was about
-Ended = tuple[str, int, int, int, float, float, "int | None", float, float, "Trouble | None"]
+Ended = tuple[
+    str, int, int, int, float, float, "int | None", float, float, "Trouble | None", int, int
+]
 Note = Started | Ended
 
 QUEUE_MESSAGE_MAX_BYTES = 64 * 1024  # larger orders go by the link: a packet must fit its buffer

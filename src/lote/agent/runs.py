@@ -232,7 +232,7 @@ class Runs:
 
     def note_ended(self, note: Ended) -> None:
         """An attempt is over and nothing of its process tree is left."""
-        _, key, run, attempt, start_s, end_s, status, user_s, kernel_s, trouble = note
+        _, key, run, attempt, start_s, end_s, status, user_s, kernel_s, trouble, *blocks = note
         work = self._works.get((key, run))
         if work is None or work.attempt != attempt:
             return
@@ -242,6 +242,9 @@ class Runs:
         work.run_us = int((end_s - start_s) * 1e6)
         work.user_us += int(user_s * 1e6)
         work.kernel_us += int(kernel_s * 1e6)
+        work.wall_us += int((end_s - work.start_s) * 1e6)
+        work.read_blocks += blocks[0]
+        work.write_blocks += blocks[1]
         if trouble is not None:
             self._fail(work, launch_failure(trouble))
             return
@@ -496,6 +499,9 @@ class Runs:
                     work.upload_us,
                     work.user_us,
                     work.kernel_us,
+                    work.wall_us,
+                    work.read_blocks,
+                    work.write_blocks,
                 )
             )
             lasted_s = (work.end_s or now_s) - (work.start_s or now_s)

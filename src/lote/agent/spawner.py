@@ -41,11 +41,13 @@ class Attempt:
         "key",
         "number",
         "pid",
+        "read_blocks",
         "run",
         "start_s",
         "start_ticks",
         "status",
         "user_s",
+        "write_blocks",
     )  # fmt: skip
 
     def __init__(self, order: Order, pid: int, start_s: float, *, is_queued: bool) -> None:
@@ -59,6 +61,7 @@ class Attempt:
         self.end_s = 0.0
         self.user_s = 0.0
         self.kernel_s = 0.0
+        self.read_blocks = self.write_blocks = 0
         self.doomed = False
 
 
@@ -175,7 +178,7 @@ class Spawner:
         key, run, number = order[0], order[1], order[2]
         end_s = self._clock()
         self._notes.append(
-            (orders.ENDED, key, run, number, start_s, end_s, None, 0.0, 0.0, trouble)
+            (orders.ENDED, key, run, number, start_s, end_s, None, 0.0, 0.0, trouble, 0, 0)
         )
 
     # -- ending -----------------------------------------------------------------------------
@@ -213,6 +216,8 @@ class Spawner:
                 attempt.end_s = self._clock()
                 attempt.user_s = usage.ru_utime
                 attempt.kernel_s = usage.ru_stime
+                attempt.read_blocks = usage.ru_inblock
+                attempt.write_blocks = usage.ru_oublock
                 ended.append(attempt)
         for attempt in ended:
             if childless or not self._strays(attempt):
@@ -232,6 +237,7 @@ class Spawner:
             (
                 orders.ENDED, attempt.key, attempt.run, attempt.number, attempt.start_s,
                 attempt.end_s, attempt.status, attempt.user_s, attempt.kernel_s, None,
+                attempt.read_blocks, attempt.write_blocks,
             )
         )  # fmt: skip
 

@@ -133,7 +133,7 @@ class StartTask:
         if work is None or note[0] != orders.ENDED or note[3] != work.attempt:
             return
         ended: Ended = note  # type: ignore[assignment]
-        _, _, _, _, _, end_s, status, _, _, trouble = ended
+        _, _, _, _, _, end_s, status, _, _, trouble, *_ = ended
         work.end_s = end_s
         if trouble is not None:
             self._complete(work, launch_failure(trouble))

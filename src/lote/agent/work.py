@@ -36,8 +36,9 @@ class Work:
     __slots__ = (
         "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
         "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit", "phase",
-        "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer", "token",
-        "upload_us", "user", "user_us",
+        "read_blocks", "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer",
+        "token", "upload_us", "user", "user_us", "wall_us",
+        "write_blocks",
     )  # fmt: skip
 
     def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
@@ -70,7 +71,8 @@ class Work:
         self.exit_code: int | None = None
         self.failure: Failure | None = None
         self.download_us = self.run_us = self.upload_us = 0
-        self.user_us = self.kernel_us = 0
+        self.user_us = self.kernel_us = self.wall_us = 0
+        self.read_blocks = self.write_blocks = 0
 
     @property
     def name(self) -> tuple[int, int]:

@@ -88,6 +88,11 @@ def _take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
         entry.retries,
         None if entry.last_retry_age_us is None else tx.now_us - entry.last_retry_age_us,
         _spans(entry),
+        entry.wall_us or end_us - start_us,
+        entry.user_cpu_us,
+        entry.kernel_cpu_us,
+        entry.read_blocks,
+        entry.write_blocks,
         placed.key,
     )
     tx.gathered.add_end(node.key, row, is_success=failure is None)

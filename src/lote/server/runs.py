@@ -21,6 +21,7 @@ from lote.wire.frames import Amend, Container, Failure, Kill, Revoke
 RERUNS_MAX = 10  # ours: the provider does not publish when it ends with MaxInternalRetryCount
 
 USER_ENDED = Failure("usererror", "TaskEnded", "The task was ended by a user request.")
+NOTHING_MEASURED = (None,) * 5  # what a task used, where nobody says it (``end_tasks``)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -186,6 +187,7 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
                 None,
                 None,
                 None,
+                *NOTHING_MEASURED,
                 placed.key,
             )
         ],
@@ -215,7 +217,8 @@ def end_unplaced(tx: Tx, record: TaskRecord, failure: Failure) -> None:
     before = record.phase, record.state_us
     text = failure_text(failure)
     after = (tx.now_us, record.start_us, tx.now_us, None, 0, text, None, None, None)
-    task_rows.end_tasks(tx.db, [(*before, *after, record.key)])
+    row = (*before, *after, *NOTHING_MEASURED, record.key)
+    task_rows.end_tasks(tx.db, [row])
 
 
 def _phase(placed: Placed) -> int:

@@ -127,7 +127,12 @@ CREATE TABLE task (
   failure TEXT,
   last_retry_us INTEGER,
   last_requeue_us INTEGER,
-  spans TEXT
+  spans TEXT,
+  wall_us INTEGER,
+  user_us INTEGER,
+  kernel_us INTEGER,
+  read_blocks INTEGER,
+  write_blocks INTEGER
 );
 CREATE UNIQUE INDEX task_by_id ON task (job_key, id);
 CREATE INDEX task_ready ON task (job_key, key) WHERE phase = 1;
@@ -263,3 +268,14 @@ CREATE TABLE rehearsal (
   ended_by TEXT
 );
 CREATE INDEX rehearsal_at_work ON rehearsal (key) WHERE ended_us IS NULL;
+
+CREATE TABLE job_use (
+  job_key INTEGER PRIMARY KEY,
+  retries INTEGER NOT NULL,
+  wall_us INTEGER NOT NULL,
+  wait_us INTEGER NOT NULL,
+  user_us INTEGER NOT NULL,
+  kernel_us INTEGER NOT NULL,
+  read_blocks INTEGER NOT NULL,
+  write_blocks INTEGER NOT NULL
+);

@@ -20,6 +20,7 @@ from lote.store.records import (
     TaskRecord,
     columns,
 )
+from lote.store.statistics import add_job_use
 
 KEY_BLOCK = 100_000  # task keys reserved at a time, so that a key is never used twice
 
@@ -113,8 +114,8 @@ _END = (
     # When it is there to be ended in the phase it was last seen in, the row knows since when.
     " previous_us = CASE WHEN phase = ?1 THEN state_us ELSE ?2 END, state_us = ?,"
     " start_us = ?, end_us = ?, exit_code = ?, result = ?, failure = ?,"
-    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ?"
-    " WHERE key = ?"
+    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ?,"
+    " wall_us = ?, user_us = ?, kernel_us = ?, read_blocks = ?, write_blocks = ? WHERE key = ?"
 )
 _REQUEUE = (
     f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us,"
@@ -277,8 +278,11 @@ def retry_tasks(db: Connection, retries: Iterable[tuple[int | None, ...]]) -> No
 
 def end_tasks(db: Connection, ends: Iterable[tuple[object, ...]]) -> None:
     """Complete tasks: (previous phase, previous_us, state_us, start_us, end_us, exit code, result,
-    failure, retries, last_retry_us, spans, key) each."""
+    failure, retries, last_retry_us, spans, and what it used (see ``statistics``): wall_us, user_us,
+    kernel_us, read_blocks, write_blocks; key) each."""
+    ends = list(ends)
     db.executemany(_END, ends)
+    add_job_use(db, [end[-1] for end in ends])
 
 
 def requeue_tasks(db: Connection, rows: Iterable[tuple[int, int, int, int | None, int]]) -> None:

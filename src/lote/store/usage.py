@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lote.store.database import Connection
@@ -27,6 +28,19 @@ def list_stays(db: Connection, start_us: int, end_us: int) -> list[Stay]:
     rows = db.execute(_PRESENT, (end_us,)).fetchall()
     rows += db.execute(_GONE_AFTER, (start_us, end_us)).fetchall()
     return [Stay(*row) for row in rows]
+
+
+def dedicated_time_us(
+    db: Connection, pool_keys: Sequence[int], now_us: int
+) -> list[tuple[int, str, int]]:
+    """(pool key, VM size, µs): how long dedicated nodes of these pools were there till now, in
+    sum."""
+    wanted = ",".join(map(str, pool_keys))
+    return db.execute(
+        "SELECT pool_key, vm_size, sum(coalesce(gone_us, ?) - allocated_us) FROM node"
+        f" WHERE is_dedicated = 1 AND pool_key IN ({wanted}) GROUP BY pool_key, vm_size",
+        (now_us,),
+    ).fetchall()
 
 
 def first_allocation_us(db: Connection) -> int | None:

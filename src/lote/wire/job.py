@@ -103,18 +103,17 @@ class JobStatistics(Shown, kw_only=True):
     url: str
     start_time: str
     last_update_time: str
+    user_cpu_time: str = field(name="userCPUTime")
+    kernel_cpu_time: str = field(name="kernelCPUTime")
+    wall_clock_time: str
+    read_iops: str = field(name="readIOps")
+    write_iops: str = field(name="writeIOps")
+    read_io_gib: float = field(name="readIOGiB")
+    write_io_gib: float = field(name="writeIOGiB")
     num_succeeded_tasks: str
     num_failed_tasks: str
-    # left out as long as nobody measures them
-    user_cpu_time: str | None = field(name="userCPUTime", default=None)
-    kernel_cpu_time: str | None = field(name="kernelCPUTime", default=None)
-    wall_clock_time: str | None = None
-    read_iops: str | None = field(name="readIOps", default=None)
-    write_iops: str | None = field(name="writeIOps", default=None)
-    read_io_gib: float | None = field(name="readIOGiB", default=None)
-    write_io_gib: float | None = field(name="writeIOGiB", default=None)
-    num_task_retries: str | None = None
-    wait_time: str | None = None
+    num_task_retries: str
+    wait_time: str
 
 
 class Job(Shown, kw_only=True):

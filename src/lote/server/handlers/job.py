@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,10 +17,11 @@ from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.options import is_set
 from lote.server.owner import Tx
-from lote.server.pages import answer_list, answer_one, choice, page_of
+from lote.server.pages import answer_chosen, answer_list, choice, page_of
 from lote.server.preempting import set_preemption
 from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
+from lote.server.statistics import job_stats, wants_stats, with_stats
 from lote.server.views import view_counts, view_job
 from lote.store import jobs as rows
 from lote.store.database import Connection
@@ -64,14 +66,24 @@ def create_job(tx: Tx, request: Request) -> Answer:
 def list_jobs(db: Connection, request: Request) -> Answer:
     """One page of jobs."""
     records, go_on = page_of_jobs(db, page_of(request))
+    view = viewer_of_jobs(db, request, records)
+    return answer_list(request, [view(job) for job in records], go_on)
+
+
+def viewer_of_jobs(
+    db: Connection, request: Request, records: Sequence[JobRecord]
+) -> Callable[[JobRecord], dict[str, Any]]:
+    """How this request shows these jobs. Refuses: InvalidQueryParameterValue."""
     choose = choice(request, Job)
-    return answer_list(request, [choose(view_job(job, request.base_url)) for job in records], go_on)
+    stats = job_stats(db, request, records) if wants_stats(request) else {}
+    return lambda job: choose(with_stats(view_job(job, request.base_url), stats.get(job.key)))
 
 
 def get_job(db: Connection, request: Request) -> Answer:
     """One job. Refuses: JobNotFound."""
     record = existing_job(db, request.params["job_id"])
-    return answer_one(request, view_job(record, request.base_url), Job, record.modified_us)
+    view = viewer_of_jobs(db, request, [record])
+    return answer_chosen(request, view(record), record.modified_us)
 
 
 def get_job_task_counts(db: Connection, request: Request) -> Answer:

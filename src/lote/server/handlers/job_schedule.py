@@ -8,7 +8,7 @@ import msgspec
 
 from lote.domain.job_schedule import allows_write, job_schedule_refusal
 from lote.server.conditions import check_write
-from lote.server.handlers.job import is_forced
+from lote.server.handlers.job import is_forced, viewer_of_jobs
 from lote.server.new_jobs import check_carried_out
 from lote.server.owner import Tx
 from lote.server.pages import (
@@ -29,7 +29,8 @@ from lote.server.schedules import (
     recurrence_of,
     settle_schedule,
 )
-from lote.server.views import view_job, view_job_schedule
+from lote.server.statistics import schedule_stats, wants_stats
+from lote.server.views import view_job_schedule
 from lote.store import job_schedules as rows
 from lote.store.database import Connection
 from lote.store.jobs import get_job
@@ -42,7 +43,6 @@ from lote.wire.check_jobs import (
 )
 from lote.wire.errors import Refused
 from lote.wire.formats import parse_timestamp
-from lote.wire.job import Job
 from lote.wire.job_schedule import (
     JobSchedule,
     JobScheduleConfiguration,
@@ -111,6 +111,10 @@ def list_job_schedules(db: Connection, request: Request) -> Answer:
         next_id = shown[size - 1][0]
     elif len(records) == limit:
         next_id = records[-1].id  # more to look at; a page may be short
+    if wants_stats(request):
+        by_id = {one.id: one for one in records}
+        for name, view in shown[:size]:
+            view["stats"] = schedule_stats(db, request, by_id[name])
     choose = choice(request, JobSchedule)
     return answer_list(request, [choose(view) for _, view in shown[:size]], next_id)
 
@@ -118,7 +122,10 @@ def list_job_schedules(db: Connection, request: Request) -> Answer:
 def get_job_schedule(db: Connection, request: Request) -> Answer:
     """One schedule. Refuses: JobScheduleNotFound."""
     record = existing_schedule(db, request.params["job_schedule_id"])
-    return answer_one(request, _view(record, request.base_url), JobSchedule, record.modified_us)
+    shown = _view(record, request.base_url)
+    if wants_stats(request):
+        shown["stats"] = schedule_stats(db, request, record)
+    return answer_one(request, shown, JobSchedule, record.modified_us)
 
 
 def job_schedule_exists(db: Connection, request: Request) -> Answer:
@@ -131,8 +138,8 @@ def list_jobs_from_schedule(db: Connection, request: Request) -> Answer:
     """One page of a schedule's jobs that still exist. Refuses: JobScheduleNotFound."""
     record = existing_schedule(db, request.params["job_schedule_id"])
     jobs, go_on = page_of_jobs(db, page_of(request), record.key)
-    choose = choice(request, Job)
-    return answer_list(request, [choose(view_job(job, request.base_url)) for job in jobs], go_on)
+    view = viewer_of_jobs(db, request, jobs)
+    return answer_list(request, [view(job) for job in jobs], go_on)
 
 
 def update_job_schedule(tx: Tx, request: Request) -> Answer:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import msgspec
 
 from lote.domain.pool import ALLOCATION, NEEDS_STEADY, pool_refusal
@@ -24,6 +27,7 @@ from lote.server.pages import answer_one, answer_page, page_of
 from lote.server.request import Answer, Request
 from lote.server.resizing import await_resize, begin_delete_pool, begin_resize
 from lote.server.scaling import after_evaluation
+from lote.server.statistics import pool_stats, wants_stats, with_stats
 from lote.server.views import view_pool
 from lote.store import nodes as node_rows
 from lote.store import pools as rows
@@ -72,13 +76,21 @@ def create_pool(tx: Tx, request: Request) -> Answer:
 def list_pools(db: Connection, request: Request) -> Answer:
     """One page of pools."""
     records = page_of_pools(db, page_of(request))
-    return answer_page(request, records, Pool, lambda record: view_pool(record, request.base_url))
+    return answer_page(request, records, Pool, _viewer(db, request, records))
 
 
 def get_pool(db: Connection, request: Request) -> Answer:
     """One pool. Refuses: PoolNotFound."""
     record = existing_pool(db, request.params["pool_id"])
-    return answer_one(request, view_pool(record, request.base_url), Pool, record.modified_us)
+    view = _viewer(db, request, [record])
+    return answer_one(request, view(record), Pool, record.modified_us)
+
+
+def _viewer(
+    db: Connection, request: Request, records: Sequence[PoolRecord]
+) -> Callable[[PoolRecord], dict[str, Any]]:
+    stats = pool_stats(db, request, records) if wants_stats(request) else {}
+    return lambda pool: with_stats(view_pool(pool, request.base_url), stats.get(pool.key))
 
 
 def pool_exists(db: Connection, request: Request) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from lote.server.pages import answer_chosen, answer_list, choice, page_of, selec
 from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
 from lote.server.runs import USER_ENDED, amend, end_now, end_unplaced, end_waiting, kill
+from lote.server.statistics import task_stats, wants_stats, with_stats
 from lote.server.views import QUICK_MEMBERS, task_directory, view_quick_members, view_task
 from lote.store import dependencies
 from lote.store import tasks as rows
@@ -194,25 +195,33 @@ def _flags(task: TaskCreate) -> int:
 def list_tasks(db: Connection, request: Request) -> Answer:
     """One page of a job's tasks. Refuses: JobNotFound."""
     job = existing_job(db, request.params["job_id"])
-    view = _viewer(request, job)
     records, go_on = page_of_tasks(db, job.key, page_of(request))
+    view = _viewer(db, request, job, records)
     return answer_list(request, [view(one) for one in records], go_on)
 
 
 def get_task(db: Connection, request: Request) -> Answer:
     """One task. Refuses: JobNotFound, TaskNotFound."""
     job, record = existing_task(db, request)
-    return answer_chosen(request, _viewer(request, job)(record), record.modified_us)
+    view = _viewer(db, request, job, [record])
+    return answer_chosen(request, view(record), record.modified_us)
 
 
-def _viewer(request: Request, job: JobRecord) -> Callable[[TaskRecord], dict[str, Any]]:
-    """How this request shows a task of the job. Refuses: InvalidQueryParameterValue."""
+def _viewer(
+    db: Connection, request: Request, job: JobRecord, records: Sequence[TaskRecord]
+) -> Callable[[TaskRecord], dict[str, Any]]:
+    """How this request shows these tasks of the job. Refuses: InvalidQueryParameterValue."""
     names = selected(request, Task)
     if names and QUICK_MEMBERS.issuperset(names):
         spell = spelling(Task, request.api_version)
         return lambda record: select_members(spell(view_quick_members(record, names)), names)
-    choose, retries = choice(request, Task), job_retries(job)
-    return lambda record: choose(view_task(record, job.id, retries, request.base_url))
+    choose, retries, base_url = choice(request, Task), job_retries(job), request.base_url
+    if not wants_stats(request):
+        return lambda record: choose(view_task(record, job.id, retries, base_url))
+    stats = task_stats(db, request, job.id, records)
+    return lambda record: choose(
+        with_stats(view_task(record, job.id, retries, base_url), stats.get(record.key))
+    )
 
 
 def list_subtasks(db: Connection, request: Request) -> Answer:

@@ -8,7 +8,9 @@ from typing import Any
 
 from lote.server.pages import after_id, answer_list, answer_one, filter_of
 from lote.server.request import Answer, Request
+from lote.server.statistics import view_ends, view_use
 from lote.store.database import Connection
+from lote.store.statistics import account_use
 from lote.store.usage import ended_tasks, first_allocation_us, first_job_us, list_stays
 from lote.wire.errors import invalid_query
 from lote.wire.formats import format_duration, format_timestamp, parse_timestamp
@@ -88,13 +90,11 @@ def _metrics(
 
 
 def get_lifetime_job_statistics(db: Connection, request: Request) -> Answer:
-    """How many tasks ended how, of the jobs that still exist. What is not measured is left out."""
-    succeeded, failed = ended_tasks(db)
-    started_us = first_job_us(db)
-    shown = _statistics(request, started_us) | {
-        "numSucceededTasks": str(succeeded),
-        "numFailedTasks": str(failed),
-    }
+    """How tasks ended and what they used, of the jobs that still exist."""
+    use, started_us = account_use(db), first_job_us(db)
+    url = request.base_url + request.path
+    shown = view_use(use, url, request.now_us if started_us is None else started_us, request.now_us)
+    shown |= view_ends(*ended_tasks(db), use.retries)
     return answer_one(request, shown, JobStatistics, None)
 
 
