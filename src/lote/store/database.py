@@ -27,6 +27,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0007_release_tasks.sql",
     "0008_scaling_enabled.sql",
     "0009_rehearsals.sql",
+    "0010_statistics.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

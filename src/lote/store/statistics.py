@@ -44,7 +44,7 @@ _ADD = (
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
 )
 _ADD_ONE = _ADD.format(which="= ?")
-_FEW = 8  # so many cost less one by one than a statement of their own
+_FEW = 32  # so many cost less one by one than a statement of their own
 
 
 def add_job_use(db: Connection, keys: Sequence[object]) -> None:

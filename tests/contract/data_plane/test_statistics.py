@@ -115,7 +115,7 @@ def test_of_a_pool(batch, pool, raw):
     assert stats.keys() == {"url", "startTime", "lastUpdateTime", "usageStats"}
     assert stats["usageStats"].keys() == {"startTime", "lastUpdateTime", "dedicatedCoreTime"}
     (shown,) = batch.list_pools(filter=f"id eq '{pool}'", expand=["stats"])
-    assert shown.stats.usage_stats.dedicated_core_time.total_seconds() > 0
+    assert shown.pool_statistics.usage_statistics.dedicated_core_time.total_seconds() > 0
 
 
 def test_of_a_schedule(batch, pool, raw):
