@@ -461,25 +461,32 @@ class StoreSuite:
     # -- scaling ----------------------------------------------------------------------------
 
     def test_samples_are_listed_by_their_moments_and_forgotten_when_old(self, db, pool):
-        for at_us in (30, 10, 20):
+        for at_us in (10, 20, 30):
             scaling.add_sample(db, pool, at_us, {"$x": at_us / 4}, keep_from_us=0)
         found = [(10, {"$x": 2.5}), (20, {"$x": 5.0}), (30, {"$x": 7.5})]
         assert scaling.list_samples(db, pool, 0, 100) == found
         assert scaling.list_samples(db, pool, 11, 20) == found[1:2]
         scaling.add_sample(db, pool, 30, {"$x": 0.0}, keep_from_us=20)
         assert scaling.list_samples(db, pool, 0, 100) == [found[1], (30, {"$x": 0.0})]
+        scaling.add_sample(db, pool, 25, {"$x": 1.0}, keep_from_us=0)  # the clock was set back
+        assert scaling.list_samples(db, pool, 0, 100) == [found[1], (25, {"$x": 1.0})]
         pools.delete_pool(db, pool)
         assert scaling.list_samples(db, pool, 0, 100) == []
 
     def test_the_newest_evaluations_of_each_pool_are_kept(self, db, pool):
-        record = scaling.EvaluationRecord(1, "x=1;", "x=1", None, 2, 3, {"x": "1"}, {"$y": 0.5})
+        facts = (1, "x=1;", "x=1", None, 2, 3, {"x": "1"}, {"$y": 0.5})
+        record = scaling.EvaluationRecord(None, *facts)
         scaling.add_evaluation(db, pool + 1, record)
         for at_us in range(scaling.EVALUATIONS_MAX + 20):
             scaling.add_evaluation(db, pool, record._replace(at_us=at_us))
         found = scaling.list_evaluations(db, pool)
         assert [one.at_us for one in found] == list(range(119, 19, -1))
-        assert scaling.list_evaluations(db, pool, limit=1) == [record._replace(at_us=119)]
-        assert scaling.list_evaluations(db, pool + 1) == [record]
+        (newest,) = scaling.list_evaluations(db, pool, limit=1)
+        assert newest == record._replace(key=newest.key, at_us=119)
+        (before,) = scaling.list_evaluations(db, pool, limit=1, before_key=newest.key)
+        assert before.at_us == 118
+        (other,) = scaling.list_evaluations(db, pool + 1)
+        assert other == record._replace(key=other.key)
         pools.delete_pool(db, pool)
         assert scaling.list_evaluations(db, pool) == []
 
