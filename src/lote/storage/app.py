@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -42,9 +43,11 @@ from lote.storage.handlers import (
     tier,
 )
 from lote.storage.headers import check_supported
+from lote.storage.line import EXTENSION, Line
 from lote.storage.operations import match_operation
 from lote.storage.outgoing import Sender
 from lote.storage.properties import AccountProperties
+from lote.storage.pushing import shut
 from lote.storage.reserve import is_full
 from lote.storage.times import iso_time
 from lote.world import World
@@ -149,7 +152,8 @@ class StorageApp:
             if "origin" in call.headers and call.method != "OPTIONS":
                 await self._add_cors(call, answer)
         _add_headers(answer, scope, request_id)
-        await _send_answer(answer, scope["method"], receive, send)
+        line = scope.get("extensions", {}).get(EXTENSION)
+        await _send_answer(answer, scope["method"], receive, send, line)
 
     async def _answer(self, call: Call) -> Answer:
         """Carry out a request, or say why not. Raises ``ClientGone``."""
@@ -244,7 +248,9 @@ def _add_headers(answer: Answer, scope: Scope, request_id: str) -> None:
         answer.headers["x-ms-client-request-id"] = client_id.decode("latin-1")
 
 
-async def _send_answer(answer: Answer, method: str, receive: Receive, send: Send) -> None:
+async def _send_answer(
+    answer: Answer, method: str, receive: Receive, send: Send, line: Line | None
+) -> None:
     if method == "HEAD" and answer.status >= 400:
         answer.body, answer.length = b"", 0
         answer.headers.pop("Content-Type", None)
@@ -259,8 +265,39 @@ async def _send_answer(answer: Answer, method: str, receive: Receive, send: Send
     if answer.chunks is None or method == "HEAD":
         await send({"type": "http.response.body", "body": answer.body})
         return
+    lent = await line.lend() if answer.push is not None and line is not None else None
+    if lent is not None:
+        assert answer.push is not None
+        assert line is not None
+        await _push(answer, lent, line, receive, send)
+        return
     async with aclosing(answer.chunks) as chunks:
         await _send_chunks(chunks, receive, send)
+
+
+async def _push(
+    answer: Answer, lent: socket.socket, line: Line, receive: Receive, send: Send
+) -> None:
+    """Write the body into the client's socket, until the end or until the client has gone."""
+    assert answer.push is not None
+    gone = asyncio.ensure_future(_wait_until_gone(receive))
+
+    def stop(_: asyncio.Future[None]) -> None:
+        shut(lent)
+
+    gone.add_done_callback(stop)
+    try:
+        await answer.push(lent)
+        gone.remove_done_callback(stop)
+        line.note(answer.length or 0)
+        await send({"type": "http.response.body", "body": b""})
+    except ClientGone:
+        line.abort()
+        await gone
+    finally:
+        gone.remove_done_callback(stop)
+        gone.cancel()
+        lent.close()
 
 
 async def _send_chunks(chunks: AsyncGenerator[bytes, None], receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -117,13 +118,15 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """A status, headers and a body: bytes, or chunks of ``length`` bytes together."""
+    """A status, headers and a body: bytes, or chunks of ``length`` bytes together, which ``push``
+    writes into the client's socket where that can be had."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     chunks: AsyncGenerator[bytes, None] | None = None
     length: int | None = None
+    push: Callable[[socket.socket], Awaitable[None]] | None = None
 
 
 def parse_call(

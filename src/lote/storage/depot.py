@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from lote.storage.buffers import Buffers
 from lote.storage.chores import Chores, Pins, is_known, known_files
-from lote.storage.contents import Buffers, Contents
+from lote.storage.contents import Contents
 from lote.storage.database import open_database
 from lote.storage.pending_copy import fail_interrupted
 from lote.storage.reader import Query, Reader
@@ -23,6 +24,7 @@ from lote.storage.writer import Change, Transaction, Writer
 from lote.world import World
 
 FILE_THREADS = 8
+PUSH_THREADS = 4  # none of them ever waits for a slow client
 BUFFERS_KEPT = 8
 TRANSFERS_MAX = 64  # large bodies at once; each holds up to two buffers
 
@@ -53,6 +55,7 @@ class Depot:
         self.writer = Writer(connection, world, Chores(self.pins), self._unlink, self.reserve)
         self._reader = Reader(self._database)
         self._files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="storage-file")
+        self._pushes = ThreadPoolExecutor(PUSH_THREADS, thread_name_prefix="storage-push")
         self._sweeper = threading.Thread(target=self._sweep, name="storage-sweep", daemon=True)
         self._closing = False
 
@@ -66,6 +69,7 @@ class Depot:
         self._closing = True
         self._sweeper.join()
         self._files.shutdown()
+        self._pushes.shutdown()
         self.writer.close()
         self._reader.close()
         os.close(self._lock)
@@ -86,6 +90,11 @@ class Depot:
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Do file work in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._files, work)
+
+    def run_push(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Send from a file in a thread: beside the others, so that many readers hold up nobody who
+        writes."""
+        return asyncio.get_running_loop().run_in_executor(self._pushes, work)
 
     def unpin(self, contents: Sequence[int]) -> None:
         """A download is over: what it held may be removed."""

@@ -20,7 +20,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from lote.storage.contents import BUFFER_BYTES
+from lote.storage.buffers import BUFFER_BYTES
 from lote.storage.errors import Refused
 
 THREADS = 8

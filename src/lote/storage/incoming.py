@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from lote.storage.blob import NewContent
+from lote.storage.buffers import BUFFER_BYTES
 from lote.storage.call import Call
-from lote.storage.contents import BUFFER_BYTES, INLINE_MAX_BYTES, ContentFile
+from lote.storage.contents import INLINE_MAX_BYTES, ContentFile
 from lote.storage.depot import Depot
 from lote.storage.digests import Digests, Wanted
 from lote.storage.errors import Refused, unsupported_header
@@ -121,5 +121,5 @@ async def _stream(chunks: AsyncIterator[bytes], depot: Depot, file: ContentFile)
         depot.buffers.give_back(spare)
 
 
-def _write(file: ContentFile, buffer: mmap.mmap, size_bytes: int) -> Callable[[], None]:
+def _write(file: ContentFile, buffer: memoryview, size_bytes: int) -> Callable[[], None]:
     return lambda: file.write(buffer, size_bytes)

@@ -22,6 +22,7 @@ from lote.listener import (
 from lote.storage.app import StorageApp
 from lote.storage.authentication import Access, AccountKeys
 from lote.storage.endpoint import Limits
+from lote.storage.line import EXTENSION, Line
 from lote.world import World
 
 KEEP_ALIVE_S = 75
@@ -44,14 +45,22 @@ class Ports(NamedTuple):
     tls_port: int | None
 
 
-class CaseKeepingProtocol(BoundedProtocol):
-    """Keeps the case of metadata names, which clients get back as they wrote them."""
+class StorageProtocol(BoundedProtocol):
+    """Keeps the case of metadata names, which clients get back as they wrote them, and lends the
+    connection to large bodies."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of a request."""
         super().on_header(name, value)
         if name[: len(METADATA_PREFIX)].lower() == METADATA_PREFIX:
             self.headers[-1] = (METADATA_PREFIX + name[len(METADATA_PREFIX) :], value)
+
+    def on_headers_complete(self) -> None:
+        """The request can begin; its answer may have the connection for itself."""
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            line = Line(self.cycle, self.transport)
+            self.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]
 
 
 def serve_storage(
@@ -125,7 +134,7 @@ async def _serve(
 
 def _config(tls: Tls | None, bounds: Bounds) -> dict[str, Any]:
     config: dict[str, Any] = {
-        "http": bounded(bounds, CaseKeepingProtocol),
+        "http": bounded(bounds, StorageProtocol),
         "loop": "none",
         "ws": "none",
         "lifespan": "off",

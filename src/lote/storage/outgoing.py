@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import NamedTuple
 
 from lote.storage.blob import BASE, Blob, find_blob
 from lote.storage.block import Part, find_parts
-from lote.storage.contents import ALIGNMENT_BYTES, BUFFER_BYTES
+from lote.storage.buffers import ALIGNMENT_BYTES, BUFFER_BYTES
 from lote.storage.depot import Depot
 from lote.storage.errors import Refused
+from lote.storage.pushing import Push, Stretch, shut, writable
 
 RETRIES_MAX = 5  # a blob can be replaced between the look at its row and at its content
 POPULAR_MAX = 512
@@ -156,6 +159,43 @@ class Sender:
         finally:
             self.release(outgoing)
 
+    async def push(self, outgoing: Outgoing, sock: socket.socket) -> None:
+        """Write the bytes into a client's socket; lets go of them at the end. Raises ClientGone,
+        OSError."""
+        try:
+            async for stretch in self._stretches(outgoing):
+                await self._push(Push(self._depot.buffers, sock, stretch), sock)
+        finally:
+            self.release(outgoing)
+
+    async def _stretches(self, outgoing: Outgoing) -> AsyncIterator[Stretch]:
+        start, end = outgoing.start, outgoing.end
+        if (whole := outgoing.descriptor) is not None:
+            yield Stretch(open_file=lambda: os.dup(whole), start=start, end=end)
+        for run in runs_of(outgoing.parts):
+            if (name := run[0].file) is None:
+                yield Stretch(
+                    await self._depot.read(partial(read_rows, run=run, start=start, end=end))
+                )
+                continue
+            first, last = max(start - run[0].start, 0), min(end - run[0].start, run[0].size)
+            yield Stretch(open_file=partial(self._open, name), start=first, end=last)
+
+    async def _push(self, push: Push, sock: socket.socket) -> None:
+        """Send a stretch, in a thread as long as the client is quick."""
+        working: asyncio.Future[bool] | None = None
+        try:
+            while True:
+                working = self._depot.run_push(push.work)
+                if await asyncio.shield(working):
+                    return
+                await writable(sock)
+        finally:
+            if working is not None and not working.done():  # the server is being stopped
+                shut(sock)
+                await asyncio.wait([working])
+            push.close()
+
     def release(self, outgoing: Outgoing) -> None:
         """Let go of what ``find`` held."""
         if outgoing.descriptor is not None:
@@ -205,7 +245,7 @@ def read_stretch(depot: Depot, descriptor: int, start: int, end: int) -> bytes:
     buffer = depot.buffers.take()
     try:
         size = os.preadv(descriptor, [buffer], aligned)
-        return buffer[start - aligned : min(size, end - aligned, BUFFER_BYTES)]
+        return bytes(buffer[start - aligned : min(size, end - aligned, BUFFER_BYTES)])
     finally:
         depot.buffers.give_back(buffer)
 

@@ -8,7 +8,7 @@ import pytest
 
 from lote.storage import append, outgoing
 from lote.storage.block import Part
-from lote.storage.contents import BUFFER_BYTES
+from lote.storage.buffers import BUFFER_BYTES
 
 KIND = {"x-ms-blob-type": "AppendBlob"}
 MORE = {"comp": "appendblock"}

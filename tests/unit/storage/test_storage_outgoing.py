@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lote.storage.block import Part
-from lote.storage.contents import BUFFER_BYTES, Buffers, Contents
+from lote.storage.buffers import BUFFER_BYTES, Buffers
+from lote.storage.contents import Contents
 from lote.storage.digests import Digests
 from lote.storage.outgoing import Outgoing, Sender
 from lote.world import World

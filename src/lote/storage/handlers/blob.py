@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from lote.storage import blob
 from lote.storage.call import Answer, Call
@@ -35,6 +36,7 @@ from lote.storage.outgoing import Outgoing
 # Beginnings of properties that Set Blob Properties does not touch.
 KEPT = ("tier", "copy_", "append_")
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+PUSH_MIN_BYTES = 1 * MIB  # one more wake-up of the client is nothing beside it
 RANGE_DIGEST_MAX_BYTES = 4 * MIB  # REST: Get Blob, x-ms-range-get-content-md5 and -crc64
 
 
@@ -103,7 +105,10 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
     length = outgoing.end - outgoing.start
     if outgoing.inline is not None:
         return Answer(status, headers, outgoing.inline)
-    return Answer(status, headers, chunks=endpoint.sender.stream(outgoing), length=length)
+    answer = Answer(status, headers, chunks=endpoint.sender.stream(outgoing), length=length)
+    if length >= PUSH_MIN_BYTES:
+        answer.push = partial(endpoint.sender.push, outgoing)
+    return answer
 
 
 async def get_blob_properties(call: Call, endpoint: Endpoint) -> Answer:
