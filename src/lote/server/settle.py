@@ -5,11 +5,11 @@ from __future__ import annotations
 from lote.server.fleet import settle_node, settle_pool
 from lote.server.job_ends import begin_terminate, follow_end, settle_job
 from lote.server.lifetimes import end_old_tasks
+from lote.server.making_room import preempt
 from lote.server.memory import Memory
 from lote.server.node_calls import grace_over
 from lote.server.owner import Tx
 from lote.server.placing import place_ready_tasks
-from lote.server.preempting import preempt
 from lote.server.rehearsals import end_overdue_rehearsal
 from lote.server.scaling import follow_clock, wake_scaling
 from lote.server.schedules import settle_schedule

@@ -13,12 +13,12 @@ from lote.server.auto_pools import patched_auto_pool
 from lote.server.conditions import check_write
 from lote.server.job_manager import reseat_manager
 from lote.server.load import load_job
+from lote.server.making_room import set_preemption
 from lote.server.memory import JobState
 from lote.server.new_jobs import check_carried_out, make_job
 from lote.server.options import is_set
 from lote.server.owner import Tx
 from lote.server.pages import answer_chosen, answer_list, choice, page_of
-from lote.server.preempting import set_preemption
 from lote.server.quotas import check_job_quota
 from lote.server.request import Answer, Request, json_answer
 from lote.server.statistics import job_stats, wants_stats, with_stats
