@@ -280,6 +280,21 @@ def test_a_node_that_is_rebooted_in_the_middle_begins_again(rig, ran):
     rig.check()
 
 
+@pytest.mark.parametrize("action", ["reboot_node", "deallocate_node"])
+def test_a_node_that_lets_tasks_finish_is_switched_off_after_its_release(rig, ran, action):
+    begin(rig, nodes=1)
+    rig.ask("terminate_job", job_id="j")
+    node_id = next(iter(released(rig)))
+    member = {"reboot_node": "nodeRebootOption", "deallocate_node": "nodeDeallocateOption"}[action]
+    rig.ask(action, {member: "taskcompletion"}, pool_id="p", node_id=node_id)
+    rig.advance(20)
+    assert (rig.job()["state"], ran.count) == ("completed", 1)
+    assert released(rig)[node_id]["result"] == "success"
+    state = {node["id"]: node["state"] for node in rig.nodes()}[node_id]
+    assert state == ("idle" if action == "reboot_node" else "deallocated")
+    rig.check()
+
+
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 @pytest.mark.parametrize("action", ["reimage_node", "deallocate_node"])
 def test_a_node_that_is_wiped_or_rests_is_passed_over(rig, ran, action, when):
