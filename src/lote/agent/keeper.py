@@ -42,6 +42,7 @@ class Keeper:
         self._latest: dict[str, int] = {}  # due_us that counts, as a rerun renews it
         self._timer: asyncio.TimerHandle | None = None
         self._scan_timer: asyncio.TimerHandle | None = None
+        self._tell_empty: Callable[[], None] | None = None
         self._remover = ThreadPoolExecutor(1, "remover")
         self._trashed = 0
 
@@ -75,6 +76,17 @@ class Keeper:
             self._bear(error)
         self._arm()
 
+    def await_empty(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called once no task directory is left, now perhaps."""
+        self._tell_empty = tell
+        self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        if self._tell_empty is None or _task_directories(f"{self._layout.root}/workitems"):
+            return
+        tell, self._tell_empty = self._tell_empty, None
+        tell()
+
     def clean(self, directories: list[str]) -> None:
         """Remove directories, relative to the root; their names are free at once."""
         root = self._layout.root
@@ -84,6 +96,7 @@ class Keeper:
                 self._log.event("clean_refused", directory=relative)
                 continue
             self._remove(directory)
+        self._look_whether_empty()
 
     def _remove(self, directory: str) -> None:
         if os.path.dirname(os.path.realpath(directory)) != os.path.dirname(directory):
@@ -135,6 +148,7 @@ class Keeper:
                 self._remove(directory)
         self._save()
         self._arm()
+        self._look_whether_empty()
 
     def _load(self) -> None:
         try:
@@ -168,6 +182,7 @@ class Keeper:
         for directory in _task_directories(f"{self._layout.root}/workitems"):
             if directory not in spared and _last_change_s(directory) < oldest_s:
                 self._remove(directory)
+        self._look_whether_empty()
         loop = asyncio.get_running_loop()
         self._scan_timer = loop.call_later(SCAN_INTERVAL_S, self._scan)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lote.agent.ending import Ending
-from lote.wire.frames import Confirm, Entry, NodeTrouble, Report, Returned, Started
+from lote.wire.frames import Confirm, Entry, NodeTrouble, Report, RetentionOver, Returned, Started
 
 REPORT_DELAY_S = 0.020
 REPORT_ENTRIES = 64
@@ -28,7 +28,8 @@ class Dated(Protocol):
         ...
 
 
-Urgent = Confirm | Returned | NodeTrouble | Dated
+_UNDATED = (Confirm, Returned, NodeTrouble, RetentionOver)
+Urgent = Confirm | Returned | NodeTrouble | RetentionOver | Dated
 
 
 class Batch:
@@ -166,10 +167,7 @@ class Outbox:
         ]
         entries.extend([ending.entry(now_s) for ending in batch.endings])
         entries.extend(
-            [
-                one if isinstance(one, (Confirm, Returned, NodeTrouble)) else one.entry(now_s)
-                for one in batch.others
-            ]
+            [one if isinstance(one, _UNDATED) else one.entry(now_s) for one in batch.others]
         )
         return Report(batch.seq, entries)
 

@@ -52,6 +52,7 @@ from lote.wire.frames import (
     Ack,
     AgentFrame,
     Amend,
+    AwaitRetention,
     Clean,
     Held,
     Hello,
@@ -60,6 +61,7 @@ from lote.wire.frames import (
     KillSpecial,
     Leave,
     Open,
+    RetentionOver,
     Revoke,
     ServerFrame,
     Setup,
@@ -333,11 +335,17 @@ class Talker:
                 self._streams.answer(frame)
             case Clean(directories):
                 self._keeper.clean(directories)
+            case AwaitRetention():
+                self._keeper.await_empty(self._tell_empty)
             case Setup():
                 self._set_up(frame)
             case Leave(reason):
                 self._log.event("told_to_leave", reason=reason)
                 self._end(LEFT)
+
+    def _tell_empty(self) -> None:
+        self._outbox.add_urgent(RetentionOver())
+        self._after_change()
 
     def _job_service(self, job: JobFacts, order: Special) -> dict[str, str]:
         """The service's variables of a special task; a preparation is not told of itself."""

@@ -31,6 +31,7 @@ from lote.wire.frames import (
     PROTOCOL,
     Ack,
     Amend,
+    AwaitRetention,
     Clean,
     Failure,
     Held,
@@ -41,6 +42,7 @@ from lote.wire.frames import (
     Leave,
     Open,
     Report,
+    RetentionOver,
     Returned,
     Revoke,
     Runs,
@@ -193,6 +195,10 @@ class FakeNode:
                 self._drop(run)
         if frame.start_task_due and frame.start_task is not None:
             self._run_start_task(_TASK_DECODER.decode(frame.start_task))
+
+    def _await_retention(self, frame: AwaitRetention) -> None:
+        """Scripted nodes have no files."""
+        self._pending.add_other(lambda now_us: RetentionOver(), self._stage.now_us())
 
     def _take_job(self, frame: JobFacts) -> None:
         self._jobs[frame.job_key] = frame.retries_max
@@ -399,6 +405,7 @@ _ACTIONS: dict[type, Callable[..., None]] = {
     Open: FakeNode._open,
     Clean: FakeNode._clean,
     Leave: FakeNode._leave,
+    AwaitRetention: FakeNode._await_retention,
     Special: FakeNode._run_special,
     KillSpecial: FakeNode._kill_special,
 }

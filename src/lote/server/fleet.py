@@ -23,9 +23,11 @@ from lote.store import pools as pool_rows
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
 from lote.store.records import IS_MANAGER, RELEASE
+from lote.wire.frames import AwaitRetention
 
 ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
+RETAINED = "retaineddata"
 RESIZE_STOPPED = "ResizeStopped"
 SEEK_S = 60.0  # ours: how often low-priority nodes that could not be had are sought again
 WIPED = frozenset({"reimaging", "preempted"})  # states in which a node's disk is emptied
@@ -38,7 +40,7 @@ def settle_node(tx: Tx, node: NodeState) -> None:
         show_occupancy(tx, node)
         if node.state == "idle" and node.scheduling == "disabled" and not node.placed:
             move_node(tx, node, "set_offline")
-    elif node.placed or _waits_for_release(node):
+    elif node.placed or _waits_for_release(node) or _waits_for_retention(tx, node):
         return
     elif node.state == "leavingpool" and not node.is_going:
         _send_away(tx, node)
@@ -52,6 +54,21 @@ def _waits_for_release(node: NodeState) -> bool:
         return False
     runs = node.specials.values()
     return any(run.kind == RELEASE and run.state == "running" for run in runs)
+
+
+def _waits_for_retention(tx: Tx, node: NodeState) -> bool:
+    """Whether the node, on which nothing runs, still has task directories whose time is not over.
+    Its agent knows: it is asked once a connection. REST: retaineddata."""
+    if node.deallocation != RETAINED or node.is_empty or node.is_lost or node.boot is None:
+        return False
+    if node.link is None:
+        return node.lost_at is not None  # it calls again, or is lost
+    if node.state != "leavingpool" and node.state not in HALTING:
+        return False
+    if node.asked is not node.link:
+        node.asked = node.link
+        tx.send(node.key, AwaitRetention())
+    return True
 
 
 def switch_off(tx: Tx, node: NodeState) -> None:
@@ -266,7 +283,7 @@ def _empty(tx: Tx, pool: PoolState, nodes: list[NodeState]) -> None:
 
 def begin_leave(tx: Tx, node: NodeState, option: str) -> None:
     """The node is to leave its pool; ``option`` says what becomes of what runs on it."""
-    node.deallocation = option
+    node.deallocation, node.is_empty = option, False
     move_node(tx, node, "leave", deallocation=option)
     apply_deallocation(tx, node)
     tx.memory.dirty_nodes.add(node.key)

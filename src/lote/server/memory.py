@@ -113,6 +113,10 @@ class NodeState(msgspec.Struct):
     """Its agent has gone for good; it is shown until its replacement has called."""
     is_going: bool = False
     """Its engine is ending it."""
+    is_empty: bool = False
+    """It is to leave or to restart, and no task's directory is left there."""
+    asked: Link | None = None
+    """The connection on which its agent was asked to say when that is so."""
     is_halting: bool = False
     """Its engine is switching it off, to be started again now or later."""
     use: Samples | None = None

@@ -29,7 +29,7 @@ def begin_action(tx: Tx, node: NodeState, event: str, option: str) -> None:
     Refuses: by the node's state.
     """
     _check(node, event)
-    node.deallocation = option
+    node.deallocation, node.is_empty = option, False
     move_node(tx, node, event, deallocation=option)
     add_event(tx.db, tx.now_us, f"node_{event}", node.id, option)
     apply_deallocation(tx, node)

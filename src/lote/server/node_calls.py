@@ -32,6 +32,7 @@ from lote.wire.frames import (
     Hello,
     Kill,
     NodeTrouble,
+    RetentionOver,
     Revoke,
     Setup,
     StartTaskReport,
@@ -206,9 +207,13 @@ def grace_over(tx: Tx, node_key: int) -> None:
 
 
 def take_node_entry(
-    tx: Tx, node: NodeState, entry: StartTaskReport | NodeTrouble | ContainersReady
+    tx: Tx, node: NodeState, entry: StartTaskReport | NodeTrouble | ContainersReady | RetentionOver
 ) -> None:
-    """An agent reports on its start task, on its containers or on its troubles."""
+    """An agent reports on its start task, its containers, its directories or its troubles."""
+    if isinstance(entry, RetentionOver):
+        node.is_empty = True
+        tx.memory.dirty_nodes.add(node.key)
+        return
     if isinstance(entry, ContainersReady):
         node.has_images = True
         if node.state == "starting":

@@ -169,6 +169,10 @@ class ContainersReady(_Frame, tag="cr", frozen=True):
     that names containers, once it is so."""
 
 
+class RetentionOver(_Frame, tag="ro", frozen=True):
+    """No task's directory is left on the node. Said once after each AwaitRetention."""
+
+
 Entry = (
     Started
     | Ended
@@ -178,6 +182,7 @@ Entry = (
     | SpecialReport
     | NodeTrouble
     | ContainersReady
+    | RetentionOver
 )
 
 
@@ -364,6 +369,11 @@ class Clean(_Frame, tag="clean", frozen=True):
     directories: list[str]
 
 
+class AwaitRetention(_Frame, tag="await", frozen=True):
+    """The node is to go, or to restart, once all task directories have had their time: say when
+    (RetentionOver)."""
+
+
 class Leave(_Frame, tag="leave", frozen=True):
     """The node leaves its pool: kill what runs, remove the directory, exit."""
 
@@ -383,6 +393,7 @@ ServerFrame = (
     | Ack
     | Open
     | Clean
+    | AwaitRetention
     | Leave
 )
 

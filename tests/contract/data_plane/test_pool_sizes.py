@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from azure.batch import models as m
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from lote.cli.service import temporary_service
 
@@ -249,3 +251,37 @@ def test_a_local_pool_has_as_many_nodes_as_the_machine_may(tmp_path, monkeypatch
         batch.begin_resize_pool("small", options, **QUICK).result()
         pool = batch.get_pool("small")
         assert (pool.current_dedicated_nodes, pool.resize_errors) == (1, None)
+
+
+def test_a_node_with_retained_data_waits_until_none_is_left(batch, sized):
+    """By the retention time of one task, and by the deletion of the other's job."""
+    info = m.BatchPoolInfo(pool_id=sized)
+    jobs = [fresh("retained"), fresh("retained")]
+    for job_id in jobs:
+        batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=info))
+    brief = m.BatchTaskConstraints(retention_time=timedelta(seconds=1))
+    add_task(batch, jobs[0], "brief", constraints=brief)
+    add_task(batch, jobs[1], "long")
+    for job_id, task_id in zip(jobs, ("brief", "long"), strict=True):
+        wait_task(batch, job_id, task_id)
+    options = m.BatchPoolResizeOptions(
+        target_dedicated_nodes=0, node_deallocation_option="retaineddata"
+    )
+    batch.begin_resize_pool(sized, options, polling_interval=5)
+    until(lambda: has_gone(batch, jobs[0], "brief"))
+    (node,) = batch.list_nodes(sized)
+    assert node.state == "leavingpool"
+    assert batch.get_pool(sized).allocation_state == "resizing"
+    batch.begin_delete_job(jobs[1], **QUICK)
+    until(lambda: not list(batch.list_nodes(sized)))
+    until(lambda: batch.get_pool(sized).allocation_state == "steady")
+    batch.begin_delete_job(jobs[0], **QUICK).result()
+
+
+def has_gone(batch, job_id: str, task_id: str) -> bool:
+    """Whether the files of a task are no more."""
+    try:
+        list(batch.list_task_files(job_id, task_id))
+    except HttpResponseError as error:
+        return error.status_code == 409
+    return False
