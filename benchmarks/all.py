@@ -25,6 +25,8 @@ NAMES = (
     "decode",
     "million_queued",
     "footprint",
+    "place",
+    "chains",
     "scripted_nodes",
     "agent_spawn",
     "autoscale",

@@ -124,7 +124,8 @@ def push_ready_rows(tx: Tx, job_key: int, keys: Sequence[int]) -> None:
         return
     memory = tx.memory
     last = job.head[-1].key if job.more and job.ready_count else 0
-    size_max = WINDOWS_MAX * tx.settings.window_tasks
+    # One that comes back does not push out another; thousands at once are not all taken in.
+    size_max = max(2 * tx.settings.window_tasks, job.ready_count)
     nearest = sorted(key for key in keys if not job.more or key < last)[:size_max]
     for row in task_rows.get_ready_rows(tx.db, nearest).values():
         memory.specs.add(row.key, row.run, row.retries, row.flags, row.spec)

@@ -9,6 +9,7 @@ waits has a member of a range opened again when the task that closed it is delet
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from lote.store.database import Connection
@@ -16,6 +17,12 @@ from lote.store.records import BLOCKED, COMPLETED, READY, SATISFIES
 
 INTEGER_MAX = 2**31 - 1  # REST: task id ranges are 32-bit integers
 ID_CHARS_MAX = 64  # REST: Add Task, id
+
+_CLOSE = (
+    "UPDATE task SET waiting = waiting - {count}, phase ="
+    f" CASE WHEN phase = {BLOCKED} AND waiting <= {{count}} THEN {READY} ELSE phase END"
+    " WHERE key IN ({keys}) RETURNING key, phase, waiting"
+)
 
 
 def number_of(task_id: str) -> int | None:
@@ -68,32 +75,25 @@ def add_dependencies(
 def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> list[int]:
     """A task completed and satisfies those that wait for it. Returns the keys that became ready."""
     db.execute(f"UPDATE task SET flags = flags | {SATISFIES} WHERE key = ?", (parent_key,))
-    children: dict[int, int] = {}
-    for row in db.execute(
-        "DELETE FROM dependency WHERE job_key = ? AND parent_id = ? RETURNING child_key",
-        (job_key, parent_id),
-    ):
-        children[row[0]] = children.get(row[0], 0) + 1
+    closed = Counter(
+        row[0]
+        for row in db.execute(
+            "DELETE FROM dependency WHERE job_key = ? AND parent_id = ? RETURNING child_key",
+            (job_key, parent_id),
+        )
+    )
     number = number_of(parent_id)
     if number is not None and _is_news(db, job_key, number):
-        for key in _children_in_range(db, job_key, number):
-            children[key] = children.get(key, 0) + 1
-    if not children:
-        return []
-    db.executemany(
-        "UPDATE task SET waiting = waiting - ? WHERE key = ?",
-        [(closed, key) for key, closed in children.items()],
-    )
-    keys = ",".join(map(str, children))
-    db.execute(
-        "DELETE FROM dependency_range WHERE child_key IN"
-        f" (SELECT key FROM task WHERE key IN ({keys}) AND waiting <= 0)"
-    )
-    rows = db.execute(
-        f"UPDATE task SET phase = {READY} WHERE key IN ({keys}) AND phase = {BLOCKED}"
-        " AND waiting <= 0 RETURNING key"
-    )
-    return sorted(row[0] for row in rows)
+        closed.update(_children_in_range(db, job_key, number))
+    ready: list[int] = []
+    for count in set(closed.values()):
+        keys = ",".join(str(key) for key, closes in closed.items() if closes == count)
+        rows = db.execute(_CLOSE.format(count=count, keys=keys)).fetchall()
+        ready += [key for key, phase, _ in rows if phase == READY]
+        free = ",".join(str(key) for key, _, waiting in rows if waiting <= 0)
+        if free and _has_ranges(db, job_key):
+            db.execute(f"DELETE FROM dependency_range WHERE child_key IN ({free})")
+    return sorted(ready)
 
 
 def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str) -> None:
@@ -130,6 +130,11 @@ def _children_in_range(db: Connection, job_key: int, number: int) -> list[int]:
         (job_key, number, number),
     )
     return [row[0] for row in rows]
+
+
+def _has_ranges(db: Connection, job_key: int) -> bool:
+    row = db.execute("SELECT 1 FROM dependency_range WHERE job_key = ? LIMIT 1", (job_key,))
+    return row.fetchone() is not None
 
 
 def _is_closed(db: Connection, job_key: int, number: int) -> bool:
