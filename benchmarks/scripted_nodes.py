@@ -31,6 +31,7 @@ from service import POOL
 
 from lote.engines.fake import FakeEngine
 from lote.engines.seam import EngineNode, NodeOrder
+from lote.listener import calm_collector
 from lote.server import fleet
 from lote.server.channel import Callers, LocalConnection, LocalSwitchboard
 from lote.server.handlers import task as task_handlers
@@ -212,6 +213,7 @@ def go_through(core: Core, nodes: int, tasks: int, group: int) -> Run:
     core.ask("create_job", {"id": "j", "poolInfo": {"poolId": "p"}})
     core.ask("disable_job", {"disableTasks": "requeue"}, job_id="j")
     core.turn()
+    calm_collector()  # as the server does when it has started
     before_bytes, began = rss_bytes(os.getpid()), time.perf_counter()
     for first in range(0, tasks, GROUP):
         value = [a_task(number) for number in range(first, min(first + GROUP, tasks))]

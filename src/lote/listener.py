@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import resource
 import socket
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ BACKLOG = 2048  # connections that wait to be accepted
 DROPPED_BYTES_MAX = 16 << 20  # of a body that goes on after its answer
 LINGER_S = 2.0  # a refused client may go on sending for so long, and so sees the answer
 FILES_BESIDE = 256  # descriptors for databases, files and children
+# New objects between two looks of the garbage collector at the young ones, and such looks between
+# two at older ones: Python's own (700, 10, 10) spend a fifth of the time of a busy server.
+COLLECTOR_THRESHOLDS = (10_000, 20, 20)
 
 
 _CONTINUE = b"HTTP/1.1 100 "
@@ -42,6 +46,14 @@ class Bounds(NamedTuple):
     head_s: float = 30.0
     body_stall_s: float = 20.0
     body_rate_min: int = 1024
+
+
+def calm_collector() -> None:
+    """Let the garbage collector pass over what is there by now, which is there to stay, and look
+    less often at the rest. A look at all the modules holds up every request for tens of
+    milliseconds. For a process that has started up."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 class _TooMuch(Exception):

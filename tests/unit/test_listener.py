@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +109,15 @@ def test_a_head_without_a_body_leaves_before_its_connection_is_closed():
         answer.close()
 
     assert written(act=act) == [b"head", "close"]
+
+
+def test_the_collector_passes_over_what_was_there_at_the_start():
+    """In a process of its own, for it changes all of it."""
+    program = (
+        "import gc; from lote.listener import calm_collector; before = gc.get_threshold()[0];"
+        " calm_collector(); print(gc.get_freeze_count() > 1000, gc.get_threshold()[0] > before)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert shown.stdout.split() == ["True", "True"]

@@ -17,7 +17,15 @@ from lote.blobs.sas import account_sas
 from lote.engines.agent_process import AGENT_ENVIRONMENT
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
-from lote.listener import BACKLOG, Bounds, QuietServer, bounded, fit_file_limit, listen
+from lote.listener import (
+    BACKLOG,
+    Bounds,
+    QuietServer,
+    bounded,
+    calm_collector,
+    fit_file_limit,
+    listen,
+)
 from lote.server.bearer import Bearer
 from lote.server.certificate import Certificates, make_certificates
 from lote.server.channel import Callers
@@ -166,6 +174,7 @@ async def _serve(
         if settings.ready_file is not None:
             write_private(settings.ready_file, content)
         on_ready(ready, is_new)
+        calm_collector()
         await stop.wait()
         for server in servers:
             server.should_exit = True

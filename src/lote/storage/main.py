@@ -16,6 +16,7 @@ from lote.listener import (
     Bounds,
     QuietServer,
     bounded,
+    calm_collector,
     fit_file_limit,
     listen,
 )
@@ -123,6 +124,7 @@ async def _serve(
             await server.listening.wait()
         found = [sock.getsockname()[1] for sock, _ in listeners]
         on_ready(Ports(found[0], found[1] if tls is not None else None))
+        calm_collector()
         await stop.wait()
         for server in servers:
             server.should_exit = True
