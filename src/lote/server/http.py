@@ -173,9 +173,9 @@ class Service:
             (b"request-id", request_id.encode()),
             (b"dataserviceversion", b"3.0"),
         ]
-        if headers.get("return-client-request-id", "").lower() == "true":
-            echoed = headers.get("client-request-id", "").encode("latin-1")
-            common.append((b"client-request-id", echoed))
+        echoed = headers.get("client-request-id")
+        if echoed and headers.get("return-client-request-id", "").lower() == "true":
+            common.append((b"client-request-id", echoed.encode("latin-1")))
         base_url = f"{scope['scheme']}://{headers.get('host', '')}"
         try:
             path, base_url, grant = await self._admit(scope, headers, base_url)

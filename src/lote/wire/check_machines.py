@@ -17,7 +17,7 @@ from lote.wire.rules import (
     check_duration,
     check_exactly_one,
     check_range,
-    check_registries,
+    check_registry,
     check_text,
     refuse_reference,
 )
@@ -80,7 +80,8 @@ def _check_managed_disk(name: str, disk: ManagedDisk | None) -> None:
 def _check_containers(name: str, container: ContainerConfiguration) -> None:
     for index, image in enumerate(container.container_image_names or ()):
         check_text(f"{name}.containerImageNames[{index}]", image)
-    check_registries(name + ".containerRegistries", container.container_registries or ())
+    for index, registry in enumerate(container.container_registries or ()):
+        check_registry(f"{name}.containerRegistries[{index}]", registry)
 
 
 def _check_extensions(name: str, extensions: Sequence[VMExtension]) -> None:

@@ -179,6 +179,8 @@ def _check_mount(prefix: str, mount: MountConfiguration) -> tuple[str, str]:
             ("identityReference", blob.identity_reference),
         ]
         check_exactly_one(name + ".", ways_in)
+        if blob.identity_reference is not None:
+            refuse_reference(name + ".identityReference", "managed identity")
     if cifs is not None and cifs.password is None:
         raise missing_property(name + ".password")
     if share is not None and share.account_key is None:

@@ -43,6 +43,7 @@ _ECHOED: dict[type[msgspec.Struct], type[msgspec.Struct]] = {
     TaskCreate: Task,
     TaskReplace: Task,
 }
+_NEVER_SHOWN = frozenset({"identity"})  # a pool's, which no pool here can have
 _DECIMAL = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
@@ -115,8 +116,10 @@ def _remedy(name: str, known: Iterable[str]) -> str:
 
 
 def _is_ignored(name: str, struct: type[msgspec.Struct]) -> bool:
+    if "odata." in name:
+        return True
     echoed = _ECHOED.get(struct)
-    return "odata." in name or (echoed is not None and name in member_names(echoed))
+    return echoed is not None and name in member_names(echoed) - _NEVER_SHOWN
 
 
 def _fit(value: object, kind: inspect.Type, path: str) -> object:

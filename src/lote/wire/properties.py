@@ -218,7 +218,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(PublicIpAddressConfiguration, RECORDED, ((REFUSED, "ipAddressIds"),)),
         Row(IPTag, RECORDED),
         Row(MountConfiguration, RECORDED),
-        Row(AzureBlobFileSystemConfiguration, RECORDED),
+        Row(AzureBlobFileSystemConfiguration, RECORDED, ((REFUSED, "identityReference"),)),
         Row(NfsMountConfiguration, RECORDED),
         Row(CifsMountConfiguration, RECORDED),
         Row(AzureFileShareConfiguration, RECORDED),
@@ -291,7 +291,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(ApplicationPackageReference, LATER),
         Row(TaskContainerSettings, LATER),
         Row(ContainerHostBatchBindMountEntry, LATER),
-        Row(ContainerRegistryReference, LATER),
+        Row(ContainerRegistryReference, LATER, ((REFUSED, "identityReference"),)),
     ),
     "Certificates": (
         Row(CertificateCreate, RECORDED),

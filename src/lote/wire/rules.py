@@ -6,7 +6,7 @@ Each function takes the dotted JSON name of the member and its value, and refuse
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from lote.wire.errors import Refused, invalid_property, missing_property
@@ -227,15 +227,13 @@ def check_container(name: str, settings: TaskContainerSettings | None) -> None:
         return
     check_text(name + ".imageName", settings.image_name)
     if settings.registry is not None:
-        check_registries(name + ".registry", [settings.registry])
+        check_registry(name + ".registry", settings.registry)
 
 
-def check_registries(name: str, registries: Iterable[ContainerRegistryReference]) -> None:
-    """Refuse a registry with both a password and an identity."""
-    for registry in registries:
-        if registry.identity_reference is not None and registry.password is not None:
-            reason = "Only one of password, identityReference may be given."
-            raise invalid_property(name + ".identityReference", None, reason)
+def check_registry(name: str, registry: ContainerRegistryReference) -> None:
+    """Refuse a registry that is to be entered with an identity."""
+    if registry.identity_reference is not None:
+        refuse_reference(name + ".identityReference", "managed identity")
 
 
 def _is_plain_download(file: ResourceFile) -> bool:

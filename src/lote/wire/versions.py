@@ -53,7 +53,8 @@ def check_api_version(value: str | None) -> str:
         raise invalid_query("api-version", value, "A version such as 2025-06-01 is expected.")
     if value[:_DATE_CHARS] >= NEWEST[:_DATE_CHARS]:
         return NEWEST
-    raise Refused("UnsupportedRequestVersion", values=[("QueryParameterValue", value)])
+    values = [("QueryParameterName", "api-version"), ("QueryParameterValue", value)]
+    raise Refused("UnsupportedRequestVersion", values=values)
 
 
 def at_least(version: str, first: str) -> bool:

@@ -86,6 +86,15 @@ def test_members_of_older_versions(raw, old):
     assert shown["taskSlotsPerNode"] == 2
 
 
+def test_a_pool_has_no_identity_to_give(raw):
+    identity = {"type": "UserAssigned", "userAssignedIdentities": []}
+    for method, path in (("POST", "/pools"), ("PATCH", "/pools/none")):
+        body = {"id": fresh("p"), "vmSize": "standard_d2_v2", "identity": identity}
+        reply = raw(method, path, body)
+        check_error(reply, 400, "UnsupportedProperty")
+        assert reply.values["PropertyName"] == "identity"
+
+
 def test_only_what_the_service_writes_is_ignored(raw, lone_job):
     shown = raw("GET", f"/jobs/{lone_job}").json | {"Priority": 3}
     reply = raw("PUT", f"/jobs/{lone_job}", shown)

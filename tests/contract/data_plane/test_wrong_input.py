@@ -251,6 +251,11 @@ def test_client_request_id_is_not_echoed_otherwise(raw, lone_job, asked):
     assert "client-request-id" not in reply.headers
 
 
+def test_no_client_request_id_is_echoed_where_there_was_none(raw):
+    reply = raw("GET", "/jobs?maxresults=1", None, {"return-client-request-id": "true"})
+    assert "client-request-id" not in reply.headers
+
+
 def test_every_request_has_an_id_of_its_own(raw):
     found = {raw("GET", "/jobs?maxresults=1").headers["request-id"] for _ in range(10)}
     assert len(found) == 10

@@ -41,7 +41,20 @@ def refusal_of(check: Any, value: Any) -> Refused:
     return caught.value
 
 
+IDENTITY = {"identityReference": {"resourceId": SOME_ID}}
+BLOBFUSE = {"accountName": "a", "containerName": "c", "relativeMountPath": "m"}
+REGISTRIES = [{"registryServer": "r"}, {"registryServer": "s"} | IDENTITY]
 REFERENCES = [
+    (
+        {"mountConfiguration": [{"azureBlobFileSystemConfiguration": BLOBFUSE | IDENTITY}]},
+        "mountConfiguration[0].azureBlobFileSystemConfiguration.identityReference",
+    ),
+    (
+        with_machine(
+            containerConfiguration={"type": "dockerCompatible", "containerRegistries": REGISTRIES}
+        ),
+        f"{VM}.containerConfiguration.containerRegistries[1].identityReference",
+    ),
     ({"networkConfiguration": {"subnetId": SOME_ID}}, "networkConfiguration.subnetId"),
     (
         {
