@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from azure.batch import models as m
 
@@ -70,6 +72,23 @@ def test_a_file_that_is_deleted_under_a_running_task(batch, job, gate):
     assert names == {"stderr.txt", "wd"}
 
 
+def test_what_a_deleted_job_left_on_its_nodes_goes_at_once(batch, pool):
+    job_id = fresh("leaves")
+    batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=m.BatchPoolInfo(pool_id=pool)))
+    keeps = m.BatchTaskConstraints(retention_time=timedelta(days=30))
+    add_task(batch, job_id, "t", shell("echo x > x"), constraints=keeps)
+    node_id = wait_task(batch, job_id, "t").node_info.node_id
+
+    def left() -> list[str]:
+        where = f"startswith(name,'workitems/{job_id}/')"
+        files = batch.list_node_files(pool, node_id, recursive=True, filter=where)
+        return [file.name for file in files]
+
+    assert f"workitems/{job_id}/job-1/t/wd/x" in left()
+    batch.begin_delete_job(job_id, polling_interval=0.02).result()
+    until(lambda: left() == [])
+
+
 def test_paths_are_taken_with_either_slash(raw, batch, job):
     add_task(batch, job, "t", shell("mkdir d; echo x > d/x"))
     wait_task(batch, job, "t")
@@ -111,15 +130,17 @@ def test_a_requeue_keeps_the_count_of_retries(batch, gate):
     (node,) = wait_steady(batch, pool_id)
     batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=m.BatchPoolInfo(pool_id=pool_id)))
     again = m.BatchTaskConstraints(max_task_retry_count=1)
-    script = f"test -e once || {{ touch once; exit 3; }}; {gate.loop}; exit 4"
+    script = f"test -e once || {{ touch once; exit 3; }}; echo attempt; {gate.loop}; exit 4"
     add_task(batch, job_id, "t", shell(script), constraints=again)
     until(lambda: batch.get_task(job_id, "t").execution_info.retry_count == 1)
+    until(lambda: read_file(batch, job_id, "t") == "attempt\n")
     options = m.BatchNodeDisableSchedulingOptions(node_disable_scheduling_option="requeue")
     batch.disable_node_scheduling(pool_id, node.id, options)
     task = wait_task(batch, job_id, "t", "active")
     info = task.execution_info
     assert (info.retry_count, info.requeue_count) == (1, 1)
     assert info.last_requeue_time >= info.last_retry_time
+    assert read_file(batch, job_id, "t") == "attempt\n"  # its node has it still
     gate.open()
     batch.enable_node_scheduling(pool_id, node.id)
     before = wait_task(batch, job_id, "t").previous_state_transition_time
