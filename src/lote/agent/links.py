@@ -89,6 +89,12 @@ class Links:
         links = self._forked.links
         self._tell(links[order[0] % len(links)], (orders.RUN, order))
 
+    def send_coordination(self, order: Order) -> None:
+        """Have a coordination command begun at once, by the spawner that ``send_direct`` gives
+        the other orders of its run."""
+        links = self._forked.links
+        self._tell(links[order[0] % len(links)], (orders.COORDINATE, order))
+
     def take_back(self) -> list[Order]:
         """All orders that no spawner has begun, in their order."""
         found = []

@@ -28,6 +28,7 @@ CAP = "cap"  # slots: at most so many orders of the queue at once
 BASE = "base"  # base id, environment under the task's, environment over the task's
 FORGET = "forget"  # base id: no order will name it again
 RUN = "run"  # Order: begin now, whatever the slots
+COORDINATE = "coordinate"  # Order: like RUN; when it exits with 0, what it started lives on
 KILL = "kill"  # key, run: end its process tree
 
 # Notes from a spawner
@@ -35,6 +36,7 @@ STARTED = "s"  # key, run, attempt, start_s
 # key, run, attempt, start_s, end_s, status | None, user_s, kernel_s, trouble | None, blocks read,
 # blocks written
 ENDED = "e"
+COORDINATED = "c"  # key, run, attempt, end_s: exited with 0; ENDED follows when all of it is gone
 
 BROKEN = "b"  # traceback: an error of ours, the spawner's last words
 
@@ -43,7 +45,8 @@ Trouble = tuple[str, str, str]  # failure code, text of the operating system, wh
 Ended = tuple[
     str, int, int, int, float, float, "int | None", float, float, "Trouble | None", int, int
 ]
-Note = Started | Ended
+Coordinated = tuple[str, int, int, int, float]
+Note = Started | Ended | Coordinated
 
 QUEUE_MESSAGE_MAX_BYTES = 64 * 1024  # larger orders go by the link: a packet must fit its buffer
 _LENGTH = struct.Struct("!I")

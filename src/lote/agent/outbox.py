@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lote.agent.ending import Ending
-from lote.wire.frames import Confirm, Entry, NodeTrouble, Report, RetentionOver, Returned, Started
+from lote.wire.frames import (
+    Confirm,
+    Coordinated,
+    Entry,
+    NodeTrouble,
+    Report,
+    RetentionOver,
+    Returned,
+    Started,
+)
 
 REPORT_DELAY_S = 0.020
 REPORT_ENTRIES = 64
@@ -28,8 +37,8 @@ class Dated(Protocol):
         ...
 
 
-_UNDATED = (Confirm, Returned, NodeTrouble, RetentionOver)
-Urgent = Confirm | Returned | NodeTrouble | RetentionOver | Dated
+_UNDATED = (Confirm, Coordinated, Returned, NodeTrouble, RetentionOver)
+Urgent = Confirm | Coordinated | Returned | NodeTrouble | RetentionOver | Dated
 
 
 class Batch:
@@ -99,7 +108,7 @@ class Outbox:
         self._others = [
             one
             for one in self._others
-            if not (isinstance(one, Confirm) and (one.key, one.run) == run)
+            if not (isinstance(one, (Confirm, Coordinated)) and (one.key, one.run) == run)
         ]
 
     def delay_s(self, *, is_idle: bool) -> float | None:

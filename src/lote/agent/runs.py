@@ -19,21 +19,24 @@ from lote.agent.channel_error import ChannelError
 from lote.agent.ending import Ending
 from lote.agent.environment import make_base, preparation_variables
 from lote.agent.failures import WALL_CLOCK_TEXT, exit_failure, failure
+from lote.agent.instance import (
+    COORDINATED,
+    WORKING,
+    Role,
+    remote_shell_variables,
+    set_outputs_aside,
+)
 from lote.agent.layout import Layout
 from lote.agent.links import Links
 from lote.agent.log import Log
-from lote.agent.orders import Ended, Order, Started, Trouble
+from lote.agent.orders import Coordinated, Ended, Order, Started, Trouble
 from lote.agent.outbox import Outbox
-from lote.agent.task_spec import (
-    EnvironmentSetting,
-    decode_task,
-    retention_s,
-    wall_clock_limit_s,
-)
+from lote.agent.task_spec import decode_task, retention_s
 from lote.agent.transfers import Transfers
 from lote.agent.users import UnknownUser, Users
 from lote.agent.work import Work
-from lote.wire.frames import Confirm, Failure, Held, JobFacts, Returned, Run
+from lote.wire.frames import Confirm, Failure, Held, Instance, JobFacts, Returned, Run
+from lote.wire.frames import Coordinated as CoordinatedFrame
 
 AHEAD = 48  # orders with the spawners beyond the slots
 STOP_GRACE_S = 0.2  # for a download that is told to stop
@@ -115,19 +118,46 @@ class Runs:
         for run in runs:
             if (run.key, run.run) in self._works:
                 continue
-            job = self._jobs.get(run.job_key)
-            if job is None:
-                raise ChannelError("a run came before the facts of its job")
-            try:
-                spec = decode_task(run.spec)
-                work = Work(run, job, spec, self._layout.task_directory(job.directory, spec.id))
-                work.limit_s = wall_clock_limit_s(spec.constraints)
-            except (msgspec.DecodeError, ValueError) as error:
-                self._refuse(run, error)
-                continue
-            self._works[run.key, run.run] = work
-            self._waiting.append(work)
+            self._take_in(run)
         self.pump()
+
+    def _take_in(self, run: Run, role: Role | None = None) -> None:
+        job = self._jobs.get(run.job_key)
+        if job is None:
+            raise ChannelError("a run came before the facts of its job")
+        try:
+            spec = decode_task(run.spec)
+            directory = self._layout.task_directory(job.directory, spec.id)
+            work = Work(run, job, spec, directory, role)
+            work.set_limit()
+        except (msgspec.DecodeError, ValueError) as error:
+            self._refuse(run, error)
+            return
+        self._works[run.key, run.run] = work
+        self._waiting.append(work)
+
+    def accept_instance(self, frame: Instance) -> None:
+        """Take in an instance of a multi-instance task."""
+        run = frame.task
+        if (run.key, run.run) not in self._works:
+            self._take_in(run, Role(frame.number, frame.hosts))
+        self.pump()
+
+    def proceed(self, names: Iterable[Name]) -> None:
+        """All instances of these tasks are coordinated: their command lines begin. May be told
+        again."""
+        for name in names:
+            work = self._works.get(name)
+            role = None if work is None else work.instance
+            if work is None or role is None or work.phase != phases.COORDINATED:
+                continue
+            if work.ended_by is not None or not role.is_primary:
+                continue
+            set_outputs_aside(work.directory)
+            role.stage = WORKING
+            work.attempt += 1
+            work.phase = phases.QUEUED
+            self._links.send_direct(self._order(work))
 
     def revoke(self, names: Iterable[Name]) -> None:
         """Give back those of these runs that have not begun."""
@@ -158,7 +188,8 @@ class Runs:
             except (msgspec.DecodeError, ValueError) as error:
                 self._log.event("amendment_not_understood", error=str(error))
                 continue
-            if work.phase in (phases.PREPARING, phases.RUNNING) and work.start_s is not None:
+            is_begun = work.phase in (phases.PREPARING, phases.RUNNING, phases.COORDINATED)
+            if is_begun and work.start_s is not None:
                 self._set_limit(work, work.start_s)
 
     def directories(self) -> set[str]:
@@ -260,6 +291,18 @@ class Runs:
         else:
             self._finish(work)
 
+    def note_coordinated(self, note: Coordinated) -> None:
+        """An instance's coordination command has succeeded; what it started runs on."""
+        _, key, run, attempt, _ = note
+        work = self._works.get((key, run))
+        if work is None or work.instance is None or work.attempt != attempt:
+            return
+        work.instance.stage = COORDINATED
+        work.phase = phases.COORDINATED
+        if work.ended_by is None:
+            self._outbox.add_urgent(CoordinatedFrame(key, run))
+            self._log.event("instance_coordinated", task=work.spec.id, job=work.job.job_id, run=run)
+
     # -- beginning --------------------------------------------------------------------------
 
     def pump(self) -> None:
@@ -297,7 +340,7 @@ class Runs:
             self._take_slots(work)
             self._fail(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
             return True
-        if work.spec.resource_files:
+        if work.inputs or work.instance is not None:
             self._take_slots(work)
             self._download(work)
             return True
@@ -323,17 +366,26 @@ class Runs:
         self._links.set_base(base_id, make_base(job.environment, service, job.job_id))
 
     def _order(self, work: Work) -> Order:
-        own = work.spec.environment_settings
         return (
             work.key,
             work.run,
             work.attempt,
             work.base_id,
             os.fsencode(work.directory),
-            work.spec.command_line,
-            _own_variables(own, work.token),
+            work.command_line,
+            self._own_variables(work),
             work.user,
         )
+
+    def _own_variables(self, work: Work) -> list[tuple[str, str]]:
+        settings = work.spec.environment_settings
+        own = [(one.name, one.value or "") for one in settings] if settings else []
+        if work.token:
+            own.append(("AZ_BATCH_AUTHENTICATION_TOKEN", work.token))
+        if work.instance is not None:
+            shell = remote_shell_variables(self._layout, work.instance)
+            own = [*shell, *own, *work.instance.variables(work.directory)]
+        return own
 
     def _send_order(self, work: Work) -> bool:
         if not self._links.send_order(self._order(work)):
@@ -357,7 +409,9 @@ class Runs:
         elif trouble is not None:
             self._fail(work, trouble)
         else:
-            self._links.send_direct(self._order(work))
+            is_instance = work.instance is not None
+            send = self._links.send_coordination if is_instance else self._links.send_direct
+            send(self._order(work))
             work.phase = phases.QUEUED
         self.pump()
         self._on_change()
@@ -451,7 +505,7 @@ class Runs:
         if work.phase in (phases.WAITING, phases.QUEUED) and self._withdraw(work):
             work.start_s = work.start_s or self._clock()
             self._finish(work)
-        elif work.phase in (phases.QUEUED, phases.RUNNING):
+        elif work.phase in (phases.QUEUED, phases.RUNNING, phases.COORDINATED):
             self._links.kill(work.key, work.run)
         elif work.phase in (phases.PREPARING, phases.UPLOADING) and work.stop is not None:
             work.halt()
@@ -535,8 +589,3 @@ def launch_failure(trouble: Trouble) -> Failure:
     code, text, subject = trouble
     name = "FilePath" if code in ("DiskFull", "ResourceDirectoryCreateFailed") else "Command"
     return failure(code, ("Message", text), (name, subject))
-
-
-def _own_variables(settings: list[EnvironmentSetting] | None, token: str) -> list[tuple[str, str]]:
-    own = [(one.name, one.value or "") for one in settings] if settings else []
-    return [*own, ("AZ_BATCH_AUTHENTICATION_TOKEN", token)] if token else own

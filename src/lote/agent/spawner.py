@@ -39,6 +39,7 @@ class Attempt:
         "is_queued",
         "kernel_s",
         "key",
+        "lingers",
         "number",
         "pid",
         "read_blocks",
@@ -50,12 +51,15 @@ class Attempt:
         "write_blocks",
     )  # fmt: skip
 
-    def __init__(self, order: Order, pid: int, start_s: float, *, is_queued: bool) -> None:
+    def __init__(
+        self, order: Order, pid: int, start_s: float, *, is_queued: bool, lingers: bool
+    ) -> None:
         self.key, self.run, self.number = order[0], order[1], order[2]
         self.directory = order[4]
         self.pid = pid
         self.start_s = start_s
         self.is_queued = is_queued  # counts against this spawner's slots
+        self.lingers = lingers  # what it leaves behind lives on if it succeeds
         self.start_ticks: int | None = None
         self.status: int | None = None
         self.end_s = 0.0
@@ -77,6 +81,7 @@ class Spawner:
         self._unpacker = orders.Unpacker()
         self._bases: dict[int, Base] = {}
         self._live: dict[int, Attempt] = {}  # by process id, until its whole tree is gone
+        self._lingering: list[Attempt] = []  # ended well; what they left is still to be ended
         self._notes: list[Note] = []
         self._unsent_starts: list[Attempt] = []
         self._slots = 0
@@ -141,8 +146,10 @@ class Spawner:
                 self._bases.pop(base_id, None)
             case (orders.RUN, tuple(order)):
                 self._begin(cast(Order, order), is_queued=False)
+            case (orders.COORDINATE, tuple(order)):
+                self._begin(cast(Order, order), is_queued=False, lingers=True)
             case (orders.KILL, int(key), int(run)):
-                for attempt in self._live.values():
+                for attempt in (*self._live.values(), *self._lingering):
                     if attempt.key == key and attempt.run == run:
                         self._doom(attempt)
             case _:
@@ -157,7 +164,7 @@ class Spawner:
         self._begin(order, is_queued=True)
         return True
 
-    def _begin(self, order: Order, *, is_queued: bool) -> None:
+    def _begin(self, order: Order, *, is_queued: bool, lingers: bool = False) -> None:
         while order[3] not in self._bases:  # sent before the order, but by the other way
             select.select([self._link], [], [])
             if not self._read_link():
@@ -168,7 +175,7 @@ class Spawner:
         except LaunchFailed as failed:
             self._note_failed(order, start_s, failed.trouble)
             return
-        attempt = Attempt(order, pid, start_s, is_queued=is_queued)
+        attempt = Attempt(order, pid, start_s, is_queued=is_queued, lingers=lingers)
         self._live[pid] = attempt
         self._unsent_starts.append(attempt)
         if is_queued:
@@ -177,6 +184,9 @@ class Spawner:
     def _note_failed(self, order: Order, start_s: float, trouble: Trouble) -> None:
         key, run, number = order[0], order[1], order[2]
         end_s = self._clock()
+        for one in self._lingering:
+            if (one.key, one.run) == (key, run):
+                self._doom(one)  # the run is over, so is what its coordination left
         self._notes.append(
             (orders.ENDED, key, run, number, start_s, end_s, None, 0.0, 0.0, trouble, 0, 0)
         )
@@ -220,13 +230,28 @@ class Spawner:
                 attempt.write_blocks = usage.ru_oublock
                 ended.append(attempt)
         for attempt in ended:
-            if childless or not self._strays(attempt):
+            if attempt.lingers and not attempt.doomed and attempt.status == 0:
+                self._let_linger(attempt)
+            elif childless or not self._strays(attempt):
                 self._finish(attempt)
             else:
                 self._doom(attempt)
 
-    def _finish(self, attempt: Attempt) -> None:
+    def _let_linger(self, attempt: Attempt) -> None:
+        """It succeeded: its descendants live until its run is killed, or its next attempt ends."""
         del self._live[attempt.pid]
+        if attempt in self._unsent_starts:
+            self._unsent_starts.remove(attempt)
+        self._lingering.append(attempt)
+        self._notes.append(
+            (orders.COORDINATED, attempt.key, attempt.run, attempt.number, attempt.end_s)
+        )
+
+    def _finish(self, attempt: Attempt) -> None:
+        if self._lingering:
+            self._forget_lingering(attempt)
+        if self._live.get(attempt.pid) is attempt:
+            del self._live[attempt.pid]
         if attempt.is_queued:
             self._slots_used -= 1
         if attempt.doomed:
@@ -241,6 +266,13 @@ class Spawner:
             )
         )  # fmt: skip
 
+    def _forget_lingering(self, ended: Attempt) -> None:
+        """Nothing of a run is left: neither of its coordination."""
+        for one in [one for one in self._lingering if _is_same_run(one, ended)]:
+            self._lingering.remove(one)
+            if one.doomed and one is not ended:
+                self._doomed -= 1
+
     def _doom(self, attempt: Attempt) -> None:
         if not attempt.doomed:
             attempt.doomed = True
@@ -248,14 +280,21 @@ class Spawner:
 
     def _sweep_doomed(self) -> None:
         for attempt in [one for one in self._live.values() if one.doomed]:
-            strays = self._strays(attempt)
-            if attempt.status is None:
-                strays.append(attempt.pid)
-            elif not strays:
-                self._finish(attempt)
-                continue
-            self._immune |= tree.kill_all(tree.with_descendants(strays))
+            self._sweep(attempt)
+        live = list(self._live.values())
+        for attempt in [one for one in self._lingering if one.doomed]:
+            if not any(_is_same_run(attempt, one) for one in live):  # else it ends with that
+                self._sweep(attempt)
         self._reap()
+
+    def _sweep(self, attempt: Attempt) -> None:
+        strays = self._strays(attempt)
+        if attempt.status is None:
+            strays.append(attempt.pid)
+        elif not strays:
+            self._finish(attempt)
+            return
+        self._immune |= tree.kill_all(tree.with_descendants(strays))
 
     def _strays(self, attempt: Attempt) -> list[int]:
         """Children of ours that are no task's first process and belong to this attempt."""
@@ -272,16 +311,19 @@ class Spawner:
         owner = self._live.get(process.session)
         if owner is not None:
             return owner is attempt
+        for one in self._lingering:
+            if one.pid == process.session:
+                return _is_same_run(one, attempt)
         environment = tree.read_environment(process.pid)
-        for one in self._live.values():
+        for one in (*self._live.values(), *self._lingering):
             if tree.task_marker(one.directory) in environment:
-                return one is attempt
+                return one is attempt or _is_same_run(one, attempt)
         # It left the session and its environment. It can be only of an attempt that was there
         # before it; once no other such attempt is alive, it is this one's.
         return not any(
             one is not attempt and one.status is None and self._began_before(one, process)
             for one in self._live.values()
-        )
+        ) and all(_is_same_run(one, attempt) for one in self._lingering)
 
     def _began_before(self, attempt: Attempt, process: tree.Process) -> bool:
         first = tree.read_process(attempt.pid)
@@ -317,6 +359,10 @@ class Spawner:
             self._immune |= tree.kill_all(tree.with_descendants(children))
             select.select([self._signals], [], [], SWEEP_INTERVAL_MS / 1000)
             self._take_records()
+
+
+def _is_same_run(one: Attempt, other: Attempt) -> bool:
+    return (one.key, one.run) == (other.key, other.run)
 
 
 def _send_whole(link: socket.socket, message: bytes) -> None:

@@ -38,7 +38,7 @@ from lote.agent.lease import Lease
 from lote.agent.links import Links
 from lote.agent.log import Log
 from lote.agent.machine import describe_machine
-from lote.agent.orders import ENDED, Note
+from lote.agent.orders import COORDINATED, ENDED, Note
 from lote.agent.outbox import Outbox
 from lote.agent.runs import Runs
 from lote.agent.settings import AgentSettings
@@ -56,11 +56,13 @@ from lote.wire.frames import (
     Clean,
     Held,
     Hello,
+    Instance,
     JobFacts,
     Kill,
     KillSpecial,
     Leave,
     Open,
+    Proceed,
     RetentionOver,
     Revoke,
     ServerFrame,
@@ -316,6 +318,10 @@ class Talker:
         match frame:
             case RunsFrame(runs):
                 self._runs.accept(runs)
+            case Instance():
+                self._runs.accept_instance(frame)
+            case Proceed(names):
+                self._runs.proceed(names)
             case Amend(tasks):
                 self._runs.amend(tasks)
             case Ack(seq, refused):
@@ -405,6 +411,8 @@ class Talker:
                 self._job_tasks.note(note)
             elif note[0] == ENDED:
                 self._runs.note_ended(note)  # type: ignore[arg-type]
+            elif note[0] == COORDINATED:
+                self._runs.note_coordinated(note)  # type: ignore[arg-type]
             else:
                 self._runs.note_started(note)  # type: ignore[arg-type]
         self._runs.pump()

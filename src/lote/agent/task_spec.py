@@ -85,6 +85,13 @@ class Constraints(_Member, frozen=True):
     max_task_retry_count: int | None = None
 
 
+class MultiInstance(_Member, frozen=True):
+    """What the instances of a task begin with."""
+
+    coordination_command_line: str = ""
+    common_resource_files: list[ResourceFile] | None = None
+
+
 class TaskSpec(_Member, frozen=True):
     """A task as its agent sees it."""
 
@@ -98,6 +105,7 @@ class TaskSpec(_Member, frozen=True):
     user_identity: UserIdentity | None = None
     max_task_retry_count: int | None = None  # start tasks have it here
     wait_for_success: bool = True
+    multi_instance_settings: MultiInstance | None = None
 
 
 NO_IDENTITY = "This node has no managed identity: the URL needs a signature of its own"

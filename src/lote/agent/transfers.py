@@ -21,6 +21,7 @@ from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
 from lote.agent.lease import Lease, RunPermit
 from lote.agent.outputs import Sender, UploadLog, is_wanted
+from lote.agent.task_spec import ResourceFile
 from lote.agent.work import Work
 from lote.blobs.client import BlobClient
 from lote.blobs.failure import BlobStopped
@@ -107,19 +108,26 @@ class Transfers:
         except OSError as error:
             code = "DiskFull" if is_disk_full(error) else "ResourceDirectoryCreateFailed"
             return failure(code, ("Message", error.strerror or str(error)))
-        wanted = work.spec.resource_files or []
-
-        def fetch(batch: list[Input]) -> Future[None]:
-            return self._files.submit(
-                fetch_inputs, batch, working_directory, owner, self._cache, stop
-            )
-
         try:
-            inputs = expand_inputs(wanted, self.auto_storage, self._client, stop)
-            work_off(in_batches(inputs, is_small), fetch, stop.set)
+            self._fetch(work.common_inputs, work.directory, owner, stop)
+            self._fetch(work.inputs, working_directory, owner, stop)
         except InputFailed as failed:
             return failed.failure
         return None
+
+    def _fetch(
+        self,
+        wanted: list[ResourceFile],
+        directory: str,
+        owner: tuple[int, int] | None,
+        stop: threading.Event,
+    ) -> None:
+        def fetch(batch: list[Input]) -> Future[None]:
+            return self._files.submit(fetch_inputs, batch, directory, owner, self._cache, stop)
+
+        if wanted:
+            inputs = expand_inputs(wanted, self.auto_storage, self._client, stop)
+            work_off(in_batches(inputs, is_small), fetch, stop.set)
 
     def _upload(self, work: Work, stop: threading.Event) -> Failure | None:
         permit = work.permit
@@ -143,5 +151,7 @@ class Transfers:
         directory = os.fsencode(work.directory)
         base = make_base(work.job.environment, self.service, work.job.job_id)
         own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]
+        if work.instance is not None:
+            own += work.instance.variables(work.directory)
         found = task_environment(base, own, directory, directory + b"/wd", work.user, has_id=True)
         return {os.fsdecode(name): os.fsdecode(value) for name, value in found.items()}

@@ -7,9 +7,10 @@ import threading
 
 import msgspec
 
+from lote.agent.instance import WORKING, Role
 from lote.agent.lease import RunPermit
 from lote.agent.orders import User
-from lote.agent.task_spec import TaskSpec, wall_clock_limit_s
+from lote.agent.task_spec import ResourceFile, TaskSpec, wall_clock_limit_s
 from lote.wire.frames import Failure, JobFacts, Run
 
 WAITING = 0  # no slot yet
@@ -20,8 +21,9 @@ PAUSING = 4  # between two attempts
 CONFIRMING = 5  # done; may its outputs be uploaded?
 UPLOADING = 6
 ENDED = 7
+COORDINATED = 8  # an instance that waits for the others
 
-PHASE_ON_THE_WIRE = (0, 0, 1, 1, 1, 1, 1, 2)
+PHASE_ON_THE_WIRE = (0, 0, 1, 1, 1, 1, 1, 2, 1)
 
 KILLED_BY_SERVER = "server"
 KILLED_BY_LIMIT = "limit"
@@ -35,13 +37,22 @@ class Work:
 
     __slots__ = (
         "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
-        "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit", "phase",
+        "instance", "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit",
+        "phase",
         "read_blocks", "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer",
         "token", "upload_us", "user", "user_us", "wall_us",
         "write_blocks",
     )  # fmt: skip
 
-    def __init__(self, run: Run, job: JobFacts, spec: TaskSpec, directory: str) -> None:
+    def __init__(
+        self,
+        run: Run,
+        job: JobFacts,
+        spec: TaskSpec,
+        directory: str,
+        instance: Role | None = None,
+    ) -> None:
+        self.instance = instance
         self.key = run.key
         self.run = run.run
         self.job = job
@@ -55,6 +66,7 @@ class Work:
             self.slots == 1
             and not spec.resource_files
             and not spec.output_files
+            and instance is None
             and len(run.spec) < SIMPLE_MAX_BYTES
         )
         self.phase = WAITING
@@ -96,8 +108,40 @@ class Work:
 
         Raises ValueError for a time limit that is none.
         """
-        self.limit_s = wall_clock_limit_s(spec.constraints)
+        self.limit_s = self._limit_of(spec)
         self.spec = msgspec.structs.replace(self.spec, constraints=spec.constraints)
+
+    def set_limit(self) -> None:
+        """Take the time limit of its task. Raises ValueError for one that is none."""
+        self.limit_s = self._limit_of(self.spec)
+
+    def _limit_of(self, spec: TaskSpec) -> float | None:
+        if self.instance is not None and not self.instance.is_primary:
+            return None  # it ends with the primary
+        return wall_clock_limit_s(spec.constraints)
+
+    @property
+    def inputs(self) -> list[ResourceFile]:
+        """The files that come into its working directory."""
+        if self.instance is not None and not self.instance.is_primary:
+            return []
+        return self.spec.resource_files or []
+
+    @property
+    def common_inputs(self) -> list[ResourceFile]:
+        """The files that come into its directory, as into that of every instance."""
+        settings = self.spec.multi_instance_settings
+        if self.instance is None or settings is None:
+            return []
+        return settings.common_resource_files or []
+
+    @property
+    def command_line(self) -> str:
+        """What it runs now."""
+        settings = self.spec.multi_instance_settings
+        if self.instance is None or settings is None or self.instance.stage == WORKING:
+            return self.spec.command_line
+        return settings.coordination_command_line
 
     def retries_max(self) -> int:
         """How often a nonzero exit is tried again; -1 without end."""
@@ -107,6 +151,9 @@ class Work:
         return self.job.retries_max
 
     def may_retry(self) -> bool:
-        """Whether another attempt is allowed after this one failed."""
+        """Whether another attempt is allowed after this one failed. Instances of a task are tried
+        again together, which is the server's business."""
+        if self.instance is not None:
+            return False
         retries_max = self.retries_max()
         return retries_max < 0 or self.retries < retries_max

@@ -33,14 +33,17 @@ from lote.wire.frames import (
     Amend,
     AwaitRetention,
     Clean,
+    Coordinated,
     Failure,
     Held,
     Hello,
+    Instance,
     JobFacts,
     Kill,
     KillSpecial,
     Leave,
     Open,
+    Proceed,
     Report,
     RetentionOver,
     Returned,
@@ -212,6 +215,22 @@ class FakeNode:
             self._runs[run.name] = run
             self._waiting.append(run)
 
+    def _take_instance(self, frame: Instance) -> None:
+        one = frame.task
+        if (one.key, one.run) not in self._runs:
+            task = _TASK_DECODER.decode(one.spec)
+            run = FakeRun(one.key, one.run, task, one.retries, self._jobs[one.job_key])
+            run.instance = frame.number
+            self._runs[run.name] = run
+            self._waiting.append(run)
+
+    def _proceed(self, frame: Proceed) -> None:
+        for name in frame.runs:
+            run = self._runs.get(name)
+            if run is not None and run.phase == AT_WORK and run.is_coordinated:
+                run.is_coordinated = False  # told twice, it begins once
+                self._attempt(run, self._stage.now_us())
+
     def _revoke(self, frame: Revoke) -> None:
         for name in frame.runs:
             run = self._runs.get(name)
@@ -262,7 +281,25 @@ class FakeNode:
             now_us = self._stage.now_us()
             run.begin(now_us)
             self._pending.add_begun(run, now_us)
-            self._attempt(run, now_us)
+            if run.instance is None:
+                self._attempt(run, now_us)
+            else:
+                self._coordinate(run, run.instance, now_us)
+
+    def _coordinate(self, run: FakeRun, number: int, now_us: int) -> None:
+        outcome = self._script.coordination(run.task, number)
+        end_us = now_us + int(outcome.seconds * 1_000_000)
+        self._stage.at(end_us, partial(self._end_coordination, run, outcome))
+
+    def _end_coordination(self, run: FakeRun, outcome: Outcome) -> None:
+        if run.phase != AT_WORK or self._runs.get(run.name) is not run:
+            return
+        if outcome.exit_code == 0:
+            run.is_coordinated = True
+            self._pending.add_other(partial(_coordinated, run.name), self._stage.now_us())
+        else:
+            self._finish(run, outcome.exit_code, outcome.failure)
+        self._report()
 
     def _attempt(self, run: FakeRun, now_us: int) -> None:
         outcome = self._script.outcome(run.task, run.retries)
@@ -371,6 +408,10 @@ class FakeNode:
             self._stage.at(due_us, self._report)
 
 
+def _coordinated(name: tuple[int, int], now_us: int) -> Coordinated:
+    return Coordinated(*name)
+
+
 def _returned(name: tuple[int, int], now_us: int) -> Returned:
     return Returned(*name)
 
@@ -398,6 +439,8 @@ _ACTIONS: dict[type, Callable[..., None]] = {
     Setup: FakeNode._set_up,
     JobFacts: FakeNode._take_job,
     Runs: FakeNode._take_runs,
+    Instance: FakeNode._take_instance,
+    Proceed: FakeNode._proceed,
     Revoke: FakeNode._revoke,
     Kill: FakeNode._kill,
     Amend: FakeNode._amend,

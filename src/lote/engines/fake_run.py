@@ -24,6 +24,8 @@ class FakeRun:
         "end_us",
         "exit_code",
         "failure",
+        "instance",
+        "is_coordinated",
         "key",
         "last_retry_us",
         "phase",
@@ -45,6 +47,8 @@ class FakeRun:
         self.retries = retries
         self._jobs_retries_max = retries_max
         self.amend(task)
+        self.instance: int | None = None  # which of a multi-instance task's this is
+        self.is_coordinated = False  # and waits for the others
         self.phase = WAITING
         self.start_us = self.attempt_us = self.end_us = 0
         self.last_retry_us: int | None = None
@@ -73,7 +77,7 @@ class FakeRun:
 
     def may_retry(self, outcome: Outcome) -> bool:
         """Whether this outcome leads to another attempt: a process ran and failed."""
-        if not outcome.exit_code:
+        if not outcome.exit_code or self.instance is not None:
             return False
         return self.retries_max < 0 or self.retries < self.retries_max
 

@@ -8,6 +8,9 @@ from lote.engines.fake import FakeEngine
 from lote.engines.local import LocalEngine
 from lote.engines.seam import Engine
 
+ON_THIS_MACHINE = frozenset({LocalEngine.name, FakeEngine.name})
+"""Engines whose nodes are all on the machine of the service, with its addresses."""
+
 ENGINES: dict[str, Callable[..., Engine]] = {
     LocalEngine.name: LocalEngine,
     FakeEngine.name: FakeEngine,

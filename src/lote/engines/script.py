@@ -21,6 +21,12 @@ class Constraints(msgspec.Struct, rename="camel", gc=False):
     max_task_retry_count: int | None = None
 
 
+class MultiInstance(msgspec.Struct, rename="camel", gc=False):
+    """What the instances of a scripted task begin with."""
+
+    coordination_command_line: str = ""
+
+
 class ScriptedTask(msgspec.Struct, rename="camel", gc=False):
     """A task as scripted nodes see it; other members of the client's JSON are ignored."""
 
@@ -29,6 +35,7 @@ class ScriptedTask(msgspec.Struct, rename="camel", gc=False):
     required_slots: int | None = None
     constraints: Constraints | None = None
     max_task_retry_count: int | None = None  # start tasks have it here
+    multi_instance_settings: MultiInstance | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -67,6 +74,12 @@ def outcome_of_command(task: ScriptedTask, retries: int) -> Outcome:
     return known
 
 
+def outcome_of_coordination(task: ScriptedTask, number: int) -> Outcome:
+    """What the words of the coordination command line say, alike for each instance."""
+    settings = task.multi_instance_settings
+    return _read_command(settings.coordination_command_line if settings is not None else "")
+
+
 def _read_command(command_line: str) -> Outcome:
     seconds = sum(float(n) for n in _SLEEP.findall(command_line))
     exits = _EXIT.findall(command_line)
@@ -82,10 +95,12 @@ class Script(msgspec.Struct, kw_only=True):
     """Decides over scripted nodes. ``fate`` is asked once an order, ``outcome`` once an attempt.
 
     ``outcome`` gets the task and how often it was retried before; ``start_outcome`` gets the
-    pool's start task. Functions may keep count of their calls: they are called one at a time, in
-    the order of the scripted time.
+    pool's start task; ``coordination`` gets a multi-instance task and the number of the instance
+    whose coordination command begins. Functions may keep count of their calls: they are called one
+    at a time, in the order of the scripted time.
     """
 
     fate: Callable[[NodeOrder], NodeFate] = lambda order: NodeFate()
     outcome: Callable[[ScriptedTask, int], Outcome] = outcome_of_command
     start_outcome: Callable[[ScriptedTask, int], Outcome] = outcome_of_command
+    coordination: Callable[[ScriptedTask, int], Outcome] = outcome_of_coordination

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lote.scheduler import reasons
+from lote.scheduler.gather import why_not_gathered
 from lote.scheduler.nouns import JobView, NodeView, PoolView
 from lote.scheduler.plan import Reason
 from lote.scheduler.ready import ReadyTask
@@ -57,6 +58,8 @@ def _node_reasons(pool: PoolView, job: JobView, task: ReadyTask) -> list[Reason]
     nodes = [node for node in pool.nodes.values() if node.eligible]
     if not nodes:
         return [reasons.NODE_NOT_READY]
+    if task.instances:
+        return _gang_reasons(pool, job, task, nodes)
     nodes = [node for node in nodes if node.slots >= task.slots]
     if not nodes:
         return [reasons.TOO_LARGE]
@@ -67,6 +70,26 @@ def _node_reasons(pool: PoolView, job: JobView, task: ReadyTask) -> list[Reason]
     if not nodes:
         return [reasons.NEEDS_DEDICATED]
     return _slot_reasons(pool, job, task, nodes)
+
+
+def _gang_reasons(
+    pool: PoolView, job: JobView, task: ReadyTask, nodes: list[NodeView]
+) -> list[Reason]:
+    why = why_not_gathered(pool, job, task)
+    if why is not None:
+        return [why]
+    found = []
+    kept = pool.collecting
+    if kept is not None and kept.task_key == task.key and kept.keeps:
+        found.append(reasons.GATHERING)
+    open_nodes = [node for node in nodes if node.open and node.key not in job.barred]
+    if len(open_nodes) < task.instances:
+        found.append(reasons.NOT_ENOUGH_NODES)
+    elif kept is not None and kept.task_key != task.key and kept.keeps:
+        found.append(reasons.KEPT_FOR_INSTANCES)
+    if pool.ranked and -pool.ranked[0] > job.priority:
+        found.append(reasons.HIGHER_PRIORITY)
+    return found
 
 
 def _slot_reasons(
@@ -84,6 +107,8 @@ def _slot_reasons(
         node.key == kept.node_key for node in nodes if node.open >= task.slots
     ):
         found.append(reasons.KEPT_FOR_LARGER)
+    elif kept is not None and kept.keeps:
+        found.append(reasons.KEPT_FOR_INSTANCES)
     if pool.ranked and -pool.ranked[0] > job.priority:
         found.append(reasons.HIGHER_PRIORITY)
     return found

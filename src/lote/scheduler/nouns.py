@@ -176,6 +176,7 @@ class PoolView:
     __slots__ = (
         "collecting",
         "creation_order",
+        "inter_node",
         "jobs",
         "key",
         "lent",
@@ -192,8 +193,16 @@ class PoolView:
         "yielding",
     )
 
-    def __init__(self, key: int, spread: bool, creation_order: bool, slots_per_node: int) -> None:
+    def __init__(
+        self,
+        key: int,
+        spread: bool,
+        creation_order: bool,
+        slots_per_node: int,
+        inter_node: bool = False,
+    ) -> None:
         self.key = key
+        self.inter_node = inter_node  # its nodes may talk to each other
         self.spread = spread
         self.creation_order = creation_order
         self.slots_per_node = slots_per_node
@@ -214,3 +223,8 @@ class PoolView:
     def largest(self) -> int:
         """Slots of the largest eligible node; 0 when there is none."""
         return max(self.sizes, default=0)
+
+    @property
+    def runs_gangs(self) -> bool:
+        """Whether multi-instance tasks can run here (REST: they take whole nodes that talk)."""
+        return self.inter_node and self.slots_per_node == 1

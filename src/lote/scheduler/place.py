@@ -6,6 +6,9 @@ The rules, in order:
    with ``creation_order`` the older job goes first. Inside a job, older tasks go first.
 2. A task that fits nowhere now is skipped; younger and smaller ones may pass it.
 3. A task that needs several slots is protected from being passed for ever: see ``protect.py``.
+   A multi-instance task takes as many empty nodes as it has instances, all in one step, the
+   lowest keys and first of all the one of its affinity; it is protected likewise: see
+   ``gather.py``.
 4. ``max_parallel`` bounds what a job has placed, prefetched tasks included.
 5. Spread takes the node with most open slots, pack the one with fewest that fit; ties go to the
    lowest node key. A task's affinity beats the policy when that node has room.
@@ -17,11 +20,12 @@ Nothing here reads a clock, and nothing depends on the order in which nodes or j
 from __future__ import annotations
 
 from lote.scheduler import reasons
-from lote.scheduler.nouns import PoolView
-from lote.scheduler.plan import Assignment, Collecting, LaneName, Plan, Reason, Revocation
+from lote.scheduler.gather import Gathering, could_gather, why_not_gathered
+from lote.scheduler.nouns import JobView, PoolView
+from lote.scheduler.plan import Assignment, Collecting, Plan, Reason, Revocation
 from lote.scheduler.prefetch import Prefetcher, is_settled
 from lote.scheduler.protect import Protection
-from lote.scheduler.ready import ReadyTask
+from lote.scheduler.ready import LaneName, ReadyTask
 from lote.scheduler.revoke import find_revocations
 from lote.scheduler.scratch import Scratch
 from lote.scheduler.turns import JobTurn, TierRun
@@ -75,7 +79,8 @@ class _Placing:
         self._limit = limit
         self._plan = Plan(pool.key)
         self._scratch = Scratch(pool)
-        self._guard = Protection(view, pool, self._scratch)
+        guard = Gathering if pool.runs_gangs else Protection
+        self._guard: Gathering | Protection = guard(view, pool, self._scratch)
         self._runs: list[TierRun] = []
         self._ahead: Prefetcher | None = None  # once something may be prefetched
         self._waiting: int | None = None  # the highest priority that is left waiting
@@ -132,6 +137,13 @@ class _Placing:
         for cursor, task in waiting:
             if only and task.key != only:
                 continue
+            if task.instances:
+                if self._serve_gang(turn, task):
+                    cursor.advance()
+                    return True
+                if task is waiting[0][1]:
+                    self._guard.note_blocked(turn.job, task)
+                continue
             node_key = self._fit(turn, task)
             if node_key:
                 self._scratch.take(node_key, task.slots)
@@ -141,6 +153,21 @@ class _Placing:
             if task.slots > 1 and task is waiting[0][1]:
                 self._guard.note_blocked(turn.job, task)
         return False
+
+    def _serve_gang(self, turn: JobTurn, task: ReadyTask) -> bool:
+        """Place a multi-instance task if as many nodes are empty as it needs."""
+        job, only = turn.job, task.dedicated_only
+        if not self._pool.runs_gangs:
+            return False
+        found = self._scratch.find_nodes(task.instances, job.barred, only, task.affinity)
+        if found:
+            self._give_nodes(turn, task, found)
+        return bool(found)
+
+    def _give_nodes(self, turn: JobTurn, task: ReadyTask, node_keys: list[int]) -> None:
+        for key in node_keys:
+            self._scratch.take(key, task.slots)
+        self._assign(turn, task, node_keys[0], prefetched=False, others=tuple(node_keys[1:]))
 
     def _fit(self, turn: JobTurn, task: ReadyTask) -> int:
         job, scratch = turn.job, self._scratch
@@ -156,10 +183,18 @@ class _Placing:
             return scratch.find_among(task.slots, job.barred, task.dedicated_only)
         return scratch.find(task.slots)
 
-    def _assign(self, turn: JobTurn, task: ReadyTask, node_key: int, *, prefetched: bool) -> None:
+    def _assign(
+        self,
+        turn: JobTurn,
+        task: ReadyTask,
+        node_key: int,
+        *,
+        prefetched: bool,
+        others: tuple[int, ...] = (),
+    ) -> None:
         job = turn.job
         self._plan.assignments.append(
-            Assignment(task.key, node_key, job.key, task.slots, prefetched)
+            Assignment(task.key, node_key, job.key, task.slots, prefetched, others)
         )
         turn.left -= 1
         if turn.left == 0:
@@ -167,19 +202,18 @@ class _Placing:
         self._guard.count_pass(job.priority, task.key, choose=not prefetched)
 
     def _place_protected(self, run: TierRun) -> None:
-        """At the tier of the protected task: place it if it fits the node kept for it now."""
+        """At the tier of the protected task: place it if it fits what is kept for it now."""
         guard, limit = self._guard, self._limit
         job = guard.job
         if job is None or job.priority != run.tier.priority or job.rank is None:
             return
         if not guard.fits_now or len(self._plan.assignments) >= limit:
             return
-        node_key, task_key = guard.node_key, guard.task_key
+        node_keys, task_key = guard.nodes_now(), guard.task_key
         turn = run.pull(job, job.rank)
         for cursor, task in turn.waiting():
             if task.key == task_key:
-                self._scratch.take(node_key, task.slots)
-                self._assign(turn, task, node_key, prefetched=False)
+                self._give_nodes(turn, task, node_keys)
                 cursor.advance()
         run.served(turn)
 
@@ -187,15 +221,21 @@ class _Placing:
 
     def _top_waiting(self) -> TierRun | None:
         """The highest tier that has a task which some node could run, but none now."""
-        largest = self._pool.largest
         for index, negated in enumerate(self._pool.ranked):
             if index == len(self._runs):
                 self._runs.append(TierRun(self._pool, self._pool.tiers[-negated]))
             run = self._runs[index]
             for turn in run.unserved():
-                if turn.is_starved or any(t.slots <= largest for _, t in turn.waiting()):
+                if turn.is_starved or any(
+                    self._could_run(turn.job, task) for _, task in turn.waiting()
+                ):
                     return run
         return None
+
+    def _could_run(self, job: JobView, task: ReadyTask) -> bool:
+        if task.instances:
+            return could_gather(self._pool, job, task)
+        return task.slots <= self._pool.largest
 
     def _prefetch_tiers(self) -> bool:
         """Prefetch from the highest tier that waits, and from the next when it no longer does."""
@@ -213,7 +253,7 @@ class _Placing:
             self._ahead = Prefetcher(self._pool, self._guard.hidden, self._slowed_nodes())
         run.retry()
         missed = 0
-        while missed < LOOK_AHEAD_JOBS:
+        while missed < LOOK_AHEAD_JOBS and not self._guard.bars_ahead(run.tier.priority):
             if len(self._plan.assignments) >= self._limit:
                 return False
             turn = run.next()
@@ -238,7 +278,7 @@ class _Placing:
     def _note_passed(self, turn: JobTurn) -> None:
         """Prefetch may be about to pass this job's oldest task, be the job quick or not."""
         waiting = turn.waiting()
-        if waiting and waiting[0][1].slots > 1:
+        if waiting and (waiting[0][1].slots > 1 or waiting[0][1].instances):
             self._guard.note_blocked(turn.job, waiting[0][1])
 
     def _serve_ahead(self, ahead: Prefetcher, turn: JobTurn, node_key: int) -> bool:
@@ -249,6 +289,8 @@ class _Placing:
         for cursor, task in turn.waiting():
             if task.slots == 1 and task.single and not task.dedicated_only:
                 self._guard.keep_before(job.priority, ahead.lengths)
+                if self._guard.bars_ahead(job.priority):
+                    return False
                 if ahead.avoided != self._guard.hidden:  # a node is kept as from now
                     ahead.avoided = self._guard.hidden
                     node_key = ahead.find(job)
@@ -265,7 +307,8 @@ class _Placing:
         jobs, slowed = self._pool.jobs, dict[int, int]()
         for one in self._plan.assignments:
             if not jobs[one.job_key].quick:
-                slowed[one.node_key] = slowed.get(one.node_key, 0) + one.slots
+                for key in (one.node_key, *one.others):
+                    slowed[key] = slowed.get(key, 0) + one.slots
         return slowed
 
     def _record(self, run: TierRun) -> None:
@@ -293,7 +336,7 @@ class _Placing:
         waiting = turn.waiting()
         if not waiting:
             return ()
-        if not self._scratch.mask:
+        if not self._scratch.mask and not any(task.instances for _, task in waiting):
             return _BUSY
         found = [_why_skipped(self._pool, turn, task) for _, task in waiting]
         return tuple(dict.fromkeys(found))
@@ -303,10 +346,14 @@ _CAPPED = (reasons.JOB_AT_MAX_PARALLEL,)
 
 
 def _why_skipped(pool: PoolView, turn: JobTurn, task: ReadyTask) -> Reason:
+    if task.instances:
+        return why_not_gathered(pool, turn.job, task) or reasons.NOT_ENOUGH_NODES
     if task.slots > pool.largest:
         return reasons.TOO_LARGE
     if turn.job.barred:
         return reasons.BARRED
     if task.dedicated_only:
         return reasons.NEEDS_DEDICATED
+    if pool.runs_gangs:
+        return reasons.KEPT_FOR_INSTANCES
     return reasons.NOT_ENOUGH_TOGETHER if task.slots > 1 else reasons.KEPT_FOR_LARGER

@@ -6,15 +6,21 @@ from typing import NamedTuple
 
 import msgspec
 
+from lote.scheduler.ready import LaneName
+
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
-    """Give ``slots`` of a node to a task; ``prefetched``: into its backlog, to begin later."""
+    """Give ``slots`` of a node to a task; ``prefetched``: into its backlog, to begin later.
+
+    ``others``: the further nodes of a multi-instance task, as many slots of each.
+    """
 
     task_key: int
     node_key: int
     job_key: int
     slots: int
     prefetched: bool = False
+    others: tuple[int, ...] = ()
 
 
 class Revocation(NamedTuple):
@@ -32,10 +38,11 @@ class Reason(NamedTuple):
 
 
 class Collecting(NamedTuple):
-    """A task that needs several slots and is being passed by others: see ``protect.py``.
+    """A task that needs several slots, or several nodes, and is being passed by others.
 
     ``passed`` counts the tasks of its own or lower priority that were placed past it;
-    ``node_key`` is the node that is kept for it, or 0.
+    ``node_key`` is the node that is kept for it, or 0: see ``protect.py``. ``instances``: how many
+    nodes a multi-instance task needs; ``keeps``: open nodes are kept for it: see ``gather.py``.
     """
 
     task_key: int
@@ -43,9 +50,8 @@ class Collecting(NamedTuple):
     slots: int
     passed: int
     node_key: int
-
-
-LaneName = tuple[int, bool, bool]  # slots, dedicated only, single
+    instances: int = 0
+    keeps: bool = False
 
 
 class Plan:

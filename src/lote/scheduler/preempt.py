@@ -7,6 +7,9 @@ youngest. What is about to come free anyway, because tasks there were taken off 
 first, so nothing is taken off twice for the same task; and since what comes free goes to the higher
 priority, nothing that was taken off takes its place again from the one that took it.
 
+For a multi-instance task as many nodes are emptied as it lacks; nodes are kept for it from then on:
+see ``gather.py``.
+
 A job manager task that ran before and lost its node may take off tasks of its own priority too, of
 any job: see ``make_room``.
 
@@ -19,6 +22,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import NamedTuple
 
+from lote.scheduler.gather import could_gather
 from lote.scheduler.nouns import JobView, NodeView, PoolView, Yielding
 from lote.scheduler.ready import ReadyTask
 from lote.scheduler.scratch import Scratch
@@ -70,12 +74,12 @@ def _for_job(room: _Room, job: JobView, looks: int) -> tuple[list[int], int]:
     """What is taken off for a job, and how many of its tasks were looked at."""
     left = looks if job.max_parallel < 0 else min(looks, job.max_parallel - job.placed)
     found: list[int] = []
-    hopeless: set[tuple[int, bool]] = set()  # kinds of tasks for which there is no room
+    hopeless: set[tuple[int, bool, int]] = set()  # kinds of tasks for which there is no room
     looked = 0
     for task in job.head:
         if left <= 0 or room.lowest() >= job.priority:
             break
-        kind = (task.slots, task.dedicated_only)
+        kind = (task.slots, task.dedicated_only, task.instances)
         if kind in hopeless:
             continue
         looked += 1
@@ -132,6 +136,8 @@ class _Room:
 
     def make(self, job: JobView, task: ReadyTask, below: int) -> list[int] | None:
         """Keys of the tasks to take off for this one, none when room is coming; None: no way."""
+        if task.instances:
+            return self._empty_nodes(job, task, below)
         nodes = list(self._nodes_for(job, task))
         for node in nodes:
             if self._free[node.key] >= task.slots:
@@ -146,6 +152,28 @@ class _Room:
         for one in chosen:
             self._victims[node_key].remove(one)
         self._free[node_key] += sum(one.slots for one in chosen) - task.slots
+        return [one.key for one in chosen]
+
+    def _empty_nodes(self, job: JobView, task: ReadyTask, below: int) -> list[int] | None:
+        """The same for a multi-instance task: one task of each node that is lacking."""
+        if not could_gather(self._pool, job, task):
+            return None
+        lacking = task.instances
+        victims: list[_Victim] = []
+        for key, node in sorted(self._pool.nodes.items()):
+            if not node.eligible or node.slots != 1:
+                continue
+            if not Scratch.suits(node, job.barred, task.dedicated_only):
+                continue
+            free = self._free.get(key, _free_slots(node))
+            lacking -= free >= 1
+            if free < 1:
+                victims += [one for one in self._victims.get(key, ()) if one.priority < below]
+        if lacking > len(victims):
+            return None
+        chosen = sorted(victims)[: max(0, lacking)]
+        for one in chosen:
+            self._victims[one.node_key].remove(one)
         return [one.key for one in chosen]
 
     def _nodes_for(self, job: JobView, task: ReadyTask) -> Iterable[NodeView]:

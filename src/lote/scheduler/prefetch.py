@@ -58,7 +58,7 @@ def is_settled(pool: PoolView) -> bool:
     return shortest < 0 or deepest == 0 or 2 * shortest > deepest
 
 
-_PLAIN = (1, False, True)  # the lane of tasks that may be prefetched
+_PLAIN = (1, False, True, 0)  # the lane of tasks that may be prefetched
 
 
 class Prefetcher:

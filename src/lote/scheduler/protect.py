@@ -61,6 +61,14 @@ class Protection:
             return False
         return self._scratch.open_slots(self._pool.nodes[now.node_key]) >= now.slots
 
+    def nodes_now(self) -> list[int]:
+        """The nodes that the protected task takes, once it ``fits_now``."""
+        return [self.node_key]
+
+    def bars_ahead(self, priority: int) -> bool:
+        """Whether nothing of ``priority`` may be prefetched anywhere: never, for one node."""
+        return False
+
     def note_blocked(self, job: JobView, task: ReadyTask) -> None:
         """The oldest task of a job fits nowhere: it may be the one to protect."""
         now = self.collecting

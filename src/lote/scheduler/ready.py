@@ -1,8 +1,8 @@
 """Ready tasks of one job: the window of its queue that memory holds, by class of task.
 
-Tasks of one class (slots, dedicated only, single) fit the same nodes, so each class is a lane and
-only the first task of a lane is ever looked at. That makes skipping over what does not fit cost
-a step a class, not a step a task.
+Tasks of one class (slots, dedicated only, single, instances) fit the same nodes, so each class is
+a lane and only the first task of a lane is ever looked at. That makes skipping over what does not
+fit cost a step a class, not a step a task.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class ReadyTask(msgspec.Struct, frozen=True, gc=False):
     """A task that may start. Keys grow in creation order, from 1.
 
     ``affinity``: key of the node it would like, 0 for none. ``single``: may be prefetched.
+    ``instances``: of a multi-instance task: how many empty nodes it takes at once; else 0.
     """
 
     key: int
@@ -29,14 +30,19 @@ class ReadyTask(msgspec.Struct, frozen=True, gc=False):
     affinity: int = 0
     dedicated_only: bool = False
     single: bool = True
+    instances: int = 0
+
+
+LaneName = tuple[int, bool, bool, int]  # slots, dedicated only, single, instances
 
 
 class Lane:
     """Ready tasks of one class, in creation order. Never empty inside a window."""
 
-    __slots__ = ("dedicated_only", "single", "slots", "tasks")
+    __slots__ = ("dedicated_only", "instances", "single", "slots", "tasks")
 
-    def __init__(self, slots: int, dedicated_only: bool, single: bool) -> None:
+    def __init__(self, slots: int, dedicated_only: bool, single: bool, instances: int) -> None:
+        self.instances = instances
         self.slots = slots
         self.dedicated_only = dedicated_only
         self.single = single
@@ -49,12 +55,12 @@ class Window:
     __slots__ = ("lanes", "size")
 
     def __init__(self) -> None:
-        self.lanes: dict[tuple[int, bool, bool], Lane] = {}
+        self.lanes: dict[LaneName, Lane] = {}
         self.size = 0
 
     def add(self, task: ReadyTask) -> None:
         """Insert by key. ValueError when it is there already."""
-        name = (task.slots, task.dedicated_only, task.single)
+        name = (task.slots, task.dedicated_only, task.single, task.instances)
         lane = self.lanes.get(name)
         if lane is None:
             lane = self.lanes[name] = Lane(*name)
@@ -68,7 +74,7 @@ class Window:
             tasks.insert(index, task)
         self.size += 1
 
-    def take(self, name: tuple[int, bool, bool], count: int) -> None:
+    def take(self, name: LaneName, count: int) -> None:
         """Remove the first ``count`` tasks of a lane."""
         tasks = self.lanes[name].tasks
         if count == len(tasks):
@@ -78,7 +84,7 @@ class Window:
                 tasks.popleft()
         self.size -= count
 
-    def key_at(self, name: tuple[int, bool, bool], index: int) -> int:
+    def key_at(self, name: LaneName, index: int) -> int:
         """Key of the task at ``index`` of a lane; 0 when there is none."""
         lane = self.lanes.get(name)
         return lane.tasks[index].key if lane is not None and index < len(lane.tasks) else 0
@@ -96,7 +102,8 @@ class Window:
         task = self.find(task_key)
         if task is None:
             return 0
-        return self.lanes[task.slots, task.dedicated_only, task.single].tasks[0].key
+        name = (task.slots, task.dedicated_only, task.single, task.instances)
+        return self.lanes[name].tasks[0].key
 
     def drop(self, task_key: int) -> bool:
         """Remove one task; False when it is not in the window."""

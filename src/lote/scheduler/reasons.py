@@ -33,6 +33,26 @@ KEPT_FOR_LARGER = Reason(
     "The open slots are being collected on one node for a task that requires several.",
 )
 COLLECTING = Reason("collecting_slots", "Slots are being collected on one node for the task.")
+NO_INTER_NODE = Reason(
+    "pool_without_inter_node_communication",
+    "The pool does not enable communication between its nodes, which a multi-instance task needs.",
+)
+SEVERAL_SLOTS = Reason(
+    "pool_with_several_slots_per_node",
+    "The pool's nodes have several task slots; a multi-instance task needs nodes that have one.",
+)
+TOO_MANY_INSTANCES = Reason(
+    "needs_more_nodes_than_the_pool_has",
+    "The task has more instances than the pool has nodes that can take tasks.",
+)
+NOT_ENOUGH_NODES = Reason(
+    "needs_more_open_nodes", "Fewer nodes of the pool are free than the task has instances."
+)
+GATHERING = Reason("gathering_nodes", "Nodes are being gathered for the task's instances.")
+KEPT_FOR_INSTANCES = Reason(
+    "nodes_kept_for_multi_instance_task",
+    "The free nodes are being gathered for a multi-instance task.",
+)
 HIGHER_PRIORITY = Reason(
     "higher_priority_first", "Tasks of a job with a higher priority take the slots first."
 )

@@ -2,7 +2,8 @@
 
 Three causes, in order:
 
-1. Slots are being collected on a node: its whole backlog of the same or a lower priority.
+1. Slots are being collected on a node: its whole backlog of the same or a lower priority; nodes
+   are being gathered: all such backlogs.
 2. A task waits that some node could run: all backlogs of lower priority.
 3. A slot stays open and nothing ready may take it: the longest backlog gives its fair share to
    the open slots, ``ceil(length * open / (open + its node's slots))`` from the end, then the next
@@ -35,7 +36,10 @@ def find_revocations(
     if not pool.lent:
         return []
     found: dict[int, Revocation] = {}
-    if collecting is not None and collecting.node_key:
+    if collecting is not None and collecting.keeps:
+        for node in _waited_on(pool):
+            _ask_back(view, node, view.jobs[collecting.job_key].priority + 1, found)
+    elif collecting is not None and collecting.node_key:
         limit = view.jobs[collecting.job_key].priority
         _ask_back(view, pool.nodes[collecting.node_key], limit + 1, found)
     if top_priority is not None and _lends_below(view, pool, top_priority):

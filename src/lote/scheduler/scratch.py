@@ -54,6 +54,30 @@ class Scratch:
                     return key
         return 0
 
+    def find_nodes(
+        self, count: int, barred: set[int], dedicated_only: bool, first: int = 0
+    ) -> list[int]:
+        """``count`` empty nodes of one slot, the lowest keys, ``first`` before them if it is one of
+        those that would do; none when there are fewer."""
+        if self.total < count:
+            return []
+        found = self.find_empty(barred, dedicated_only)
+        if len(found) < count:
+            return []
+        if first in found:
+            found.remove(first)
+            found.insert(0, first)
+        return found[:count]
+
+    def find_empty(self, barred: set[int], dedicated_only: bool) -> list[int]:
+        """The empty nodes of one slot, in order, for a task that may not go everywhere."""
+        nodes = self.pool.nodes
+        return [
+            key
+            for key in self._row(1)
+            if nodes[key].slots == 1 and self.suits(nodes[key], barred, dedicated_only)
+        ]
+
     @staticmethod
     def suits(node: NodeView, barred: set[int], dedicated_only: bool) -> bool:
         """True when neither the job's bar nor the node's kind keeps the task off it."""
@@ -122,7 +146,8 @@ class Scratch:
     def _row(self, level: int) -> list[int]:
         """All keys of a row, in order."""
         moved = self._moved
-        row = [key for key in self._rows[level] if key not in moved]
+        rows = self._rows
+        row = [key for key in rows[level] if key not in moved] if level < len(rows) else []
         row += {key for key in self._added.get(level, ()) if moved[key] == level}
         row.sort()
         return row

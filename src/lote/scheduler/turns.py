@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from lote.scheduler.nouns import JobView, PoolView, Tier
-from lote.scheduler.plan import LaneName
-from lote.scheduler.ready import Lane, ReadyTask
+from lote.scheduler.ready import Lane, LaneName, ReadyTask
 
 Rank = tuple[int, int, int]
 _NO_LIMIT = 1 << 60

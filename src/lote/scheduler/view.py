@@ -47,9 +47,10 @@ class View:
         slots_per_node: int = 1,
         spread: bool = True,
         creation_order: bool = False,
+        inter_node: bool = False,
     ) -> PoolView:
         """A pool appears; jobs that name it already join it."""
-        pool = self.pools[key] = PoolView(key, spread, creation_order, slots_per_node)
+        pool = self.pools[key] = PoolView(key, spread, creation_order, slots_per_node, inter_node)
         for job in self.jobs.values():
             if job.pool_key == key:
                 self._join(job)
@@ -62,6 +63,7 @@ class View:
         spread: bool | None = None,
         creation_order: bool | None = None,
         slots_per_node: int | None = None,
+        inter_node: bool | None = None,
     ) -> None:
         """Change a pool's policy; what is left out stays."""
         pool = self.pools[key]
@@ -69,6 +71,8 @@ class View:
             pool.spread = spread
         if slots_per_node is not None:
             pool.slots_per_node = slots_per_node
+        if inter_node is not None:
+            pool.inter_node = inter_node
         if creation_order is not None and creation_order != pool.creation_order:
             for job in pool.jobs.values():
                 self._unrank(job)
@@ -262,9 +266,19 @@ class View:
     # -- tasks on nodes ---------------------------------------------------------------------
 
     def occupy(
-        self, node_key: int, job_key: int, task_key: int, slots: int, *, prefetched: bool = False
+        self,
+        node_key: int,
+        job_key: int,
+        task_key: int,
+        slots: int,
+        *,
+        prefetched: bool = False,
+        counts: bool = True,
     ) -> None:
-        """A node has a task that no plan put there (a restart, a rescue)."""
+        """A node has a task that no plan put there (a restart, a rescue).
+
+        ``counts``: it is one more of its job's; not so for further instances of a task.
+        """
         node = self.nodes[node_key]
         job = self.jobs.get(job_key)
         if prefetched:
@@ -273,7 +287,7 @@ class View:
         else:
             _hold(node, job_key, job, slots)
         self._seat(node)
-        if job is not None:
+        if job is not None and counts:
             job.placed += 1
             self._rank(job)
 
@@ -286,10 +300,13 @@ class View:
             _hold(node, job_key, self.jobs.get(job_key), 1)
             self._seat(node)
 
-    def release(self, node_key: int, job_key: int, task_key: int, slots: int) -> None:
+    def release(
+        self, node_key: int, job_key: int, task_key: int, slots: int, *, counts: bool = True
+    ) -> None:
         """A node no longer has a task: it ended, was requeued, or came back from the backlog.
 
-        The node or the job may have been dropped before.
+        The node or the job may have been dropped before. ``counts``: its job has one less placed;
+        not so while other instances of the task are still on nodes.
         """
         node = self.nodes.get(node_key)
         job = self.jobs.get(job_key)
@@ -301,7 +318,7 @@ class View:
             if node.pool.yielding:
                 node.pool.yielding.pop(task_key, None)
             self._seat(node)
-        if job is not None:
+        if job is not None and counts:
             job.placed -= 1
             self._rank(job)
 
@@ -375,6 +392,9 @@ class View:
             else:
                 _hold(node, one.job_key, jobs[one.job_key], one.slots)
             touched[one.node_key] = node
+            for key in one.others:
+                touched[key] = nodes[key]
+                _hold(nodes[key], one.job_key, jobs[one.job_key], one.slots)
         for node in touched.values():
             self._seat(node)
 

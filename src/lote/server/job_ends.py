@@ -11,6 +11,7 @@ import msgspec
 from lote.domain.job import JOB
 from lote.domain.task import FailureKind, exit_options
 from lote.server.auto_pools import end_job_pool
+from lote.server.gangs import in_hand
 from lote.server.job_manager import MANAGER_REASON
 from lote.server.memory import FORGET, REQUEUE, RERUN, JobState, NodeState, Placed
 from lote.server.owner import Tx
@@ -150,7 +151,8 @@ def _give_up_runs(tx: Tx, job: JobState) -> None:
     if job.preparation is not None:
         give_up_specials(tx, job)
     for one in placed_of(tx, job):
-        let_go(tx, tx.memory.nodes[one.node_key], one)
+        for instance in [one] if one.gang is None else in_hand(one.gang):
+            let_go(tx, tx.memory.nodes[instance.node_key], instance)
         if one.doom != FORGET:
             requeue(tx, one)
 

@@ -8,9 +8,20 @@ import msgspec
 
 from lote.domain.node import HALTING, SWITCHED_OFF
 from lote.server.fleet import NODE_LOST
+from lote.server.gangs import take_in_hand
 from lote.server.job_manager import reseat_manager
 from lote.server.lifetimes import watch_lifetimes
-from lote.server.memory import FORGET, KEEP, REQUEUE, RERUN, JobState, NodeState, Placed, PoolState
+from lote.server.memory import (
+    FORGET,
+    KEEP,
+    REQUEUE,
+    RERUN,
+    Gang,
+    JobState,
+    NodeState,
+    Placed,
+    PoolState,
+)
 from lote.server.node_calls import await_node
 from lote.server.node_orders import add_node_state
 from lote.server.node_setups import set_up_pool
@@ -18,6 +29,7 @@ from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
 from lote.server.placing import held_slots, may_yield
 from lote.server.rehearsals import load_rehearsals
+from lote.server.runs import doom_gang
 from lote.server.scaling import load_scaling
 from lote.server.special_runs import is_prepared, load_specials
 from lote.server.special_specs import preparation_of, release_of
@@ -26,9 +38,11 @@ from lote.store import jobs as job_rows
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
 from lote.store import tasks as task_rows
+from lote.store.instances import list_instances
 from lote.store.job_schedules import list_living_schedules
 from lote.store.records import (
     IS_MANAGER,
+    IS_MULTI_INSTANCE,
     IS_PREEMPTED,
     PREPARING,
     RUNNING,
@@ -92,6 +106,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
     memory.view.add_pool(
         pool.key,
         slots_per_node=record.slots,
+        inter_node=bool(record.inter_node),
         spread=policy.get("nodeFillType", "spread") == "spread",
         creation_order=policy.get("jobDefaultOrder", "none") == "creationtime",
     )
@@ -161,8 +176,43 @@ def load_job(tx: Tx, record: JobRecord) -> JobState:
     return job
 
 
+def _load_gang(tx: Tx, row: task_rows.PlacedRow) -> None:
+    """A multi-instance task in nodes' hands; if not all of it is there, the rest is ended."""
+    memory = tx.memory
+    job = memory.jobs[row.job_key]
+    gang = Gang()
+    for record in list_instances(tx.db, row.key):
+        node = memory.nodes.get(record.node_key)
+        placed = Placed(
+            *(row.key, job.key, record.node_key, row.run, 1, row.flags, False),
+            gang=gang,
+            number=record.number,
+        )
+        gang.members.append(placed)
+        if record.is_coordinated:
+            gang.coordinated.add(record.number)
+        if node is None or record.state == "completed":
+            gang.doom = max(gang.doom, RERUN)
+            continue
+        gang.doom = max(gang.doom, _doom(job, node))
+        is_begun = row.phase == RUNNING if record.number == 0 else record.state == "running"
+        placed.is_unsent = not is_begun and not is_prepared(node, job)
+        memory.view.occupy(record.node_key, job.key, row.key, 1, counts=not gang.in_hand)
+        take_in_hand(tx, placed)
+    primary = gang.members[0]
+    primary.is_running, primary.start_us = row.phase == RUNNING, row.start_us
+    primary.is_preparing = row.phase == PREPARING
+    if gang.in_hand:
+        memory.placed[row.key] = primary
+    if gang.doom != KEEP:
+        doom_gang(tx, gang, gang.doom)
+
+
 def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
     memory = tx.memory
+    if row.flags & IS_MULTI_INSTANCE and row.job_key in memory.jobs:
+        _load_gang(tx, row)
+        return
     node = memory.nodes.get(row.node_key)
     job = memory.jobs.get(row.job_key)
     if node is None or job is None:

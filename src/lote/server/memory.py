@@ -27,7 +27,7 @@ from lote.wire.frames import Account, ContainerPool, Failure, Samples, ServerFra
 from lote.wire.rehearsal import RehearsalCreate
 
 # What is to become of a run that is being killed, once its agent says that it is over.
-KEEP, REQUEUE, RERUN, FORGET = range(4)
+KEEP, REQUEUE, RERUN, FORGET, AGAIN = range(5)
 
 RECENT_TASKS = 10  # REST: recentTasks of a node; the number is ours
 
@@ -62,6 +62,10 @@ class Placed(msgspec.Struct):
     """It is shown as preparing: it came before its job was prepared on the node."""
     is_unsent: bool = False
     """Its agent does not know it yet: it waits for the preparation."""
+    gang: Gang | None = None
+    """Of multi-instance tasks: all instances."""
+    number: int = 0
+    """Which of them this is; 0 is the primary, which stands for the task."""
 
     @property
     def is_counted_running(self) -> bool:
@@ -72,6 +76,19 @@ class Placed(msgspec.Struct):
     def node_slots(self) -> int:
         """Slots of its node that it takes."""
         return self.slots if self.held_slots is None else self.held_slots
+
+
+class Gang(msgspec.Struct):
+    """The instances of a multi-instance task, by number, from their commit until all are over."""
+
+    members: list[Placed] = []
+    in_hand: set[int] = msgspec.field(default_factory=set)
+    """Those that are in nodes' hands."""
+    coordinated: set[int] = msgspec.field(default_factory=set)
+    doom: int = KEEP
+    """What is to become of the task once all are over. ``AGAIN``: it is ready, counted already."""
+    is_ended: bool = False
+    """The task's row has its end, or is ready again: nothing more to do for it."""
 
 
 class SpecialTask(msgspec.Struct, frozen=True):
@@ -108,6 +125,8 @@ class NodeState(msgspec.Struct):
     deallocation: str | None = None
     replaces: int | None = None
     start_task: str | None = None
+    address: str = ""
+    """Where other nodes reach it."""
     lost_at: float | None = None
     is_lost: bool = False
     """Its agent has gone for good; it is shown until its replacement has called."""

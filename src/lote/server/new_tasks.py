@@ -35,8 +35,6 @@ def check_carried_out(task: TaskCreate | JobManagerTask) -> None:
 
     Refuses: NotImplemented, InvalidApplicationPackageReferences.
     """
-    if isinstance(task, TaskCreate) and task.multi_instance_settings is not None:
-        raise Refused("NotImplemented", "This release does not run multi-instance tasks yet.")
     if task.container_settings is not None:
         raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
     if task.application_package_references:

@@ -8,6 +8,7 @@ import msgspec
 
 from lote.domain.node import HALTING
 from lote.domain.reconcile import reconcile
+from lote.server.addresses import node_address
 from lote.server.fleet import (
     apply_deallocation,
     lose_node,
@@ -15,6 +16,7 @@ from lote.server.fleet import (
     requeue_all,
     switch_off,
 )
+from lote.server.gangs import proceed
 from lote.server.memory import FORGET, KEEP, Link, NodeState, PoolState
 from lote.server.node_orders import SECRET_BYTES, request_agent
 from lote.server.node_states import make_ready, move_node, show_eligible
@@ -128,11 +130,13 @@ def _has_trouble(tx: Tx, node: NodeState) -> bool:
 
 
 def _record_hello(tx: Tx, node: NodeState, hello: Hello, *, is_new_boot: bool) -> None:
+    pool = tx.memory.pools[node.pool_key]
+    node.address = node_address(pool.engine, node.key, hello.ip_address)
     node_rows.save_node(
         tx.db,
         node.key,
         boot=hello.boot,
-        ip_address=hello.ip_address,
+        ip_address=node.address,
         agent_version=hello.version,
         operating_system=hello.operating_system,
         seen_us=tx.now_us,
@@ -165,7 +169,9 @@ def _repeat_orders(tx: Tx, node: NodeState, hello: Hello) -> None:
         job = tx.memory.jobs.get(one.job_key)
         if one.doom != KEEP:
             tx.send(node.key, Kill([name]))
-        elif name in waiting and job is not None and job.state != "active":
+        elif one.gang is not None and one.number == 0:
+            proceed(tx, one.gang)
+        elif one.gang is None and name in waiting and job is not None and job.state != "active":
             tx.send(node.key, Revoke([name]))
 
 

@@ -78,6 +78,7 @@ def add_node_state(tx: Tx, record: NodeRecord) -> NodeState:
         deallocation=record.deallocation,
         replaces=record.replaces,
         start_task=record.start_task,
+        address=record.ip_address,
     )
     node.link = memory.links.get(node.key)
     pool = memory.pools[record.pool_key]

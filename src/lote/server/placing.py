@@ -9,12 +9,14 @@ import msgspec
 
 from lote.scheduler import reasons
 from lote.scheduler.place import place
-from lote.scheduler.plan import Plan
+from lote.scheduler.plan import Assignment, Plan
 from lote.scheduler.ready import ReadyTask
+from lote.server.gangs import instances_of, make_gang, send_instance
 from lote.server.memory import KEEP, JobState, Memory, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.special_runs import prepare, tell_job
 from lote.store import tasks as task_rows
+from lote.store.instances import replace_instances
 from lote.store.records import (
     HAS_AFFINITY,
     HAS_TOKEN,
@@ -28,6 +30,16 @@ from lote.wire.frames import Revoke, Run, Runs
 
 PLAN_MAX = 10_000  # tasks in one plan; there may be another after it
 WINDOWS_MAX = 20  # windows' worth of tasks read at most to get past those that fit nowhere now
+_FIT_NOWHERE = frozenset(
+    {
+        reasons.TOO_LARGE,
+        reasons.NOT_ENOUGH_TOGETHER,
+        reasons.NO_INTER_NODE,
+        reasons.SEVERAL_SLOTS,
+        reasons.TOO_MANY_INSTANCES,
+        reasons.NOT_ENOUGH_NODES,
+    }
+)  # the job's younger tasks may fit
 RUNS_FRAME_BYTES = 4 << 20  # keeps one message well under the channel's limit
 
 
@@ -54,9 +66,10 @@ def _stuck_jobs(tx: Tx, plan: Plan) -> Iterable[int]:
     """Jobs in whose windows all tasks are too large for what is free: younger ones may fit."""
     size_max = WINDOWS_MAX * tx.settings.window_tasks
     for job_key, why in plan.reasons.items():
-        if reasons.TOO_LARGE in why or reasons.NOT_ENOUGH_TOGETHER in why:
+        if not _FIT_NOWHERE.isdisjoint(why):
             job = tx.memory.view.jobs[job_key]
-            has_small = any(lane.slots == 1 for lane in job.window.lanes.values())
+            lanes = job.window.lanes.values()
+            has_small = any(lane.slots == 1 and not lane.instances for lane in lanes)
             if job.more and not has_small and job.ready_count < size_max:
                 yield job_key
 
@@ -92,6 +105,7 @@ def ready_task(memory: Memory, job: JobState, row: task_rows.ReadyRow) -> ReadyT
         slots=row.slots,
         affinity=affinity_key(memory, row.spec) if row.flags & HAS_AFFINITY else 0,
         single=not row.flags & IS_MULTI_INSTANCE,
+        instances=instances_of(row.spec) if row.flags & IS_MULTI_INSTANCE else 0,
     )
 
 
@@ -164,6 +178,9 @@ def _apply(tx: Tx, plan: Plan) -> None:
         job = memory.jobs[one.job_key]
         record = Placed(one.task_key, one.job_key, node.key, run, one.slots, row[2], one.prefetched)
         spec = row[3]
+        if row[2] & IS_MULTI_INSTANCE:
+            _begin_gang(tx, one, run, row)
+            continue
         if row[2] & IS_EXCLUSIVE:
             spec = _fit_exclusive(record, spec)
         memory.placed[record.key] = node.placed[record.key] = record
@@ -194,6 +211,25 @@ def may_yield(memory: Memory, placed: Placed) -> None:
     view.let_yield(placed.node_key, placed.job_key, placed.key, placed.node_slots)
     if placed.doom != KEEP:
         view.mark_leaving(placed.node_key, placed.key)
+
+
+def _begin_gang(tx: Tx, one: Assignment, run: int, row: tuple[int, int, int, bytes]) -> None:
+    """Give a multi-instance task to its nodes; where its job is prepared it begins at once."""
+    _, retries, flags, spec = row
+    memory = tx.memory
+    job = memory.jobs[one.job_key]
+    node_keys = (one.node_key, *one.others)
+    replace_instances(tx.db, one.task_key, run, tx.now_us, node_keys)
+    gang = make_gang(tx, one.task_key, job.key, node_keys, run, flags)
+    token = _token(tx, job.key, one.task_key, run) if flags & HAS_TOKEN else ""
+    for placed in gang.members:
+        node = memory.nodes[placed.node_key]
+        if job.preparation is None or prepare(tx, node, job):
+            send_instance(tx, placed, retries, spec, token)
+        elif placed.number:
+            placed.is_unsent = True
+        else:
+            _hold(tx, job, placed)
 
 
 def _token(tx: Tx, job_key: int, task_key: int, run: int) -> str:
@@ -241,6 +277,10 @@ def send_held(tx: Tx, node: NodeState, job: JobState, held: list[Placed]) -> Non
         one.is_unsent = False
         row = rows[one.key]
         spec = row.spec
+        if one.gang is not None:
+            token = _token(tx, job.key, one.key, one.run) if row.flags & HAS_TOKEN else ""
+            send_instance(tx, one, row.retries, spec, token)
+            continue
         if row.flags & IS_EXCLUSIVE:
             spec = _with_slots(spec, one.node_slots)
         token = _token(tx, job.key, one.key, one.run) if row.flags & HAS_TOKEN else ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lote.server.memory import JobState, NodeState, Placed
+from lote.server.memory import AGAIN, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import send_held
-from lote.server.runs import failure_text, let_go, unprepare
+from lote.server.runs import failure_text, kill, let_go, unprepare
 from lote.store import special_runs as rows
 from lote.store.events import add_event
 from lote.store.records import PREPARATION
@@ -49,6 +49,9 @@ def _end_preparation(tx: Tx, node: NodeState, job: JobState, *, is_success: bool
     if preparation is not None and preparation.waits:
         tx.memory.view.bar(job.key, node.key)
         for one in held:
+            if one.gang is not None:
+                kill(tx, one, AGAIN)
+                continue
             let_go(tx, node, one)
             unprepare(tx, one)
 

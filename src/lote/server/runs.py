@@ -11,7 +11,18 @@ from typing import Any
 
 import msgspec
 
-from lote.server.memory import FORGET, REQUEUE, JobState, NodeState, Placed
+from lote.server.gangs import close_subtasks, in_hand
+from lote.server.memory import (
+    AGAIN,
+    FORGET,
+    KEEP,
+    REQUEUE,
+    RERUN,
+    Gang,
+    JobState,
+    NodeState,
+    Placed,
+)
 from lote.server.owner import Tx
 from lote.server.placing import may_yield, push_ready_rows
 from lote.store import tasks as task_rows
@@ -63,9 +74,16 @@ def begin(tx: Tx, placed: Placed) -> None:
 def let_go(tx: Tx, node: NodeState, placed: Placed) -> None:
     """No process of the run is left: its slot is free."""
     memory = tx.memory
-    del memory.placed[placed.key]
+    gang = placed.gang
+    if gang is not None:
+        gang.in_hand.discard(placed.number)
+    is_last = gang is None or not gang.in_hand
+    if is_last:
+        del memory.placed[placed.key]
     node.placed.pop(placed.key, None)
-    memory.view.release(placed.node_key, placed.job_key, placed.key, placed.node_slots)
+    memory.view.release(
+        placed.node_key, placed.job_key, placed.key, placed.node_slots, counts=is_last
+    )
     memory.dirty_nodes.add(node.key)
     memory.dirty_pools.add(node.pool_key)
     job = memory.jobs.get(placed.job_key)
@@ -136,9 +154,23 @@ def move_count(tx: Tx, job: JobState, source: str, slots: int, is_success: bool)
 
 
 def requeue(tx: Tx, placed: Placed) -> None:
-    """A run that is over without an end of its own: its task is ready again."""
+    """A run that is over without an end of its own: its task is ready again.
+
+    Of a multi-instance task, once the other instances are over too: they are killed.
+    """
+    gang = placed.gang
+    if gang is None:
+        _requeue_task(tx, placed)
+    elif gang.doom == KEEP and not gang.is_ended:
+        doom_gang(tx, gang, RERUN)
+    else:
+        settle_gang(tx, gang)
+
+
+def _requeue_task(tx: Tx, placed: Placed) -> None:
     is_user = placed.doom == REQUEUE
-    if not is_user:
+    is_counted = placed.doom != AGAIN
+    if is_counted and not is_user:
         record = task_rows.get_task_by_key(tx.db, placed.key)
         if record is not None and record.reruns >= RERUNS_MAX:
             failure = Failure(
@@ -149,13 +181,14 @@ def requeue(tx: Tx, placed: Placed) -> None:
             end_now(tx, placed, failure)
             return
     if placed.is_counted_running or is_user:
+        is_rerun = is_counted and not is_user
         task_rows.requeue_tasks(
             tx.db,
             [
                 (
                     tx.now_us,
                     int(is_user),
-                    int(not is_user),
+                    int(is_rerun),
                     tx.now_us if is_user else None,
                     placed.key,
                 )
@@ -171,6 +204,10 @@ def requeue(tx: Tx, placed: Placed) -> None:
 def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
     """Complete a placed task in the record at once; what its node still runs no longer counts."""
     memory = tx.memory
+    if placed.gang is not None:
+        if placed.gang.is_ended:
+            return
+        placed = placed.gang.members[0]
     start_us = placed.start_us
     task_rows.end_tasks(
         tx.db,
@@ -228,7 +265,13 @@ def _phase(placed: Placed) -> int:
 
 
 def kill(tx: Tx, placed: Placed, doom: int) -> None:
-    """Have a run killed; ``doom`` says what becomes of its task when it is over."""
+    """Have a run killed; ``doom`` says what becomes of its task when it is over.
+
+    Of a multi-instance task all instances are killed.
+    """
+    if placed.gang is not None:
+        doom_gang(tx, placed.gang, doom)
+        return
     placed.doom = doom
     tx.memory.view.mark_leaving(placed.node_key, placed.key)
     if placed.is_unsent:  # nobody has it
@@ -237,6 +280,34 @@ def kill(tx: Tx, placed: Placed, doom: int) -> None:
             requeue(tx, placed)
         return
     tx.send(placed.node_key, Kill([(placed.key, placed.run)]))
+
+
+def doom_gang(tx: Tx, gang: Gang, doom: int) -> None:
+    """Have all instances of a task killed that are left; ``doom`` says what becomes of the task
+    when they are over."""
+    if gang.is_ended:
+        doom = FORGET
+    gang.doom = doom
+    if doom == FORGET:
+        gang.is_ended = True
+        close_subtasks(tx, gang, is_success=False)
+    for one in gang.members:
+        one.doom = doom
+    for one in in_hand(gang):
+        if one.is_unsent:
+            let_go(tx, tx.memory.nodes[one.node_key], one)
+        else:
+            tx.send(one.node_key, Kill([(one.key, one.run)]))
+    settle_gang(tx, gang)
+
+
+def settle_gang(tx: Tx, gang: Gang) -> None:
+    """Once no instance is left, a task that has not ended is ready again."""
+    if gang.in_hand or gang.is_ended:
+        return
+    _requeue_task(tx, gang.members[0])
+    gang.is_ended = True
+    close_subtasks(tx, gang, is_success=False)
 
 
 def amend(tx: Tx, node: NodeState, names: Iterable[tuple[int, int]]) -> None:

@@ -12,6 +12,7 @@ from lote.autoscale.samples import SAMPLE_PERIOD_S, SampleHistory
 from lote.server.memory import Link, NodeState, PoolState, ScaleState
 from lote.server.owner import Tx
 from lote.store import scaling as rows
+from lote.store.instances import count_further_instances
 from lote.store.records import JobCount
 from lote.store.scaling import Readings
 from lote.wire.frames import Samples
@@ -80,8 +81,11 @@ def read_pool(tx: Tx, pool: PoolState) -> Readings:
 
 
 def _read_tasks(tx: Tx, pool: PoolState) -> Readings:
+    """Tasks as they are counted everywhere, but multi-instance ones with each of their instances:
+    a formula asks how many nodes are wanted."""
     count = JobCount()
-    for job in tx.memory.jobs_of_pool(pool.key):
+    jobs = tx.memory.jobs_of_pool(pool.key)
+    for job in jobs:
         count.active += job.counts.active
         count.active_slots += job.counts.active_slots
         count.running += job.counts.running
@@ -92,6 +96,12 @@ def _read_tasks(tx: Tx, pool: PoolState) -> Readings:
             blocked, blocked_slots = rows.count_blocked(tx.db, job.key)
             count.active -= blocked
             count.active_slots -= blocked_slots
+    if jobs:
+        active, running = count_further_instances(tx.db, [job.key for job in jobs])
+        count.active += active
+        count.active_slots += active
+        count.running += running
+        count.running_slots += running
     succeeded, failed = rows.count_ended(tx.db, pool.id)
     return {
         "$ActiveTasks": count.active,

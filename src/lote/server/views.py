@@ -21,6 +21,7 @@ from lote.server.spec_views import (
     view_start_task,
     view_task_constraints,
 )
+from lote.store.instances import InstanceRecord
 from lote.store.records import (
     NO_START_TASK,
     STATE_OF_PHASE,
@@ -216,7 +217,7 @@ def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: s
     shown["requiredSlots"] = record.slots
     shown["executionInfo"] = _execution(record)
     if record.node_id is not None and (record.phase >= 3 or record.start_us is not None):
-        shown["nodeInfo"] = _node_info(record, job_id, base_url)
+        shown["nodeInfo"] = _node_info(record, job_id, record.id, base_url)
     return shown
 
 
@@ -268,9 +269,35 @@ def _execution(record: TaskRecord) -> Shown:
     return shown
 
 
-def _node_info(record: TaskRecord, job_id: str, base_url: str) -> Shown:
+def view_subtask(record: InstanceRecord, job_id: str, task_id: str, base_url: str) -> Shown:
+    """A subtask of a multi-instance task as the service shows it."""
+    shown: Shown = {
+        "id": record.number,
+        "nodeInfo": _node_info(record, job_id, task_id, base_url),
+        "state": record.state,
+        "stateTransitionTime": format_timestamp(record.state_us),
+    }
+    if record.start_us is not None:
+        shown["startTime"] = format_timestamp(record.start_us)
+    if record.end_us is not None:
+        shown["endTime"] = format_timestamp(record.end_us)
+    if record.exit_code is not None:
+        shown["exitCode"] = record.exit_code
+    if record.failure:
+        shown["failureInfo"] = msgspec.json.decode(record.failure)
+    if record.previous_state is not None and record.previous_us is not None:
+        shown["previousState"] = record.previous_state
+        shown["previousStateTransitionTime"] = format_timestamp(record.previous_us)
+    if record.state == "completed":
+        shown["result"] = "failure" if record.failure else "success"
+    return shown
+
+
+def _node_info(
+    record: TaskRecord | InstanceRecord, job_id: str, task_id: str, base_url: str
+) -> Shown:
     node_url = f"{base_url}/pools/{record.node_pool_id}/nodes/{record.node_id}"
-    directory = task_directory(job_id, record.id)
+    directory = task_directory(job_id, task_id)
     return {
         "affinityId": f"TVM:{record.node_id}",
         "nodeUrl": node_url,

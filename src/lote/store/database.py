@@ -28,6 +28,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0008_scaling_enabled.sql",
     "0009_rehearsals.sql",
     "0010_statistics.sql",
+    "0011_multi_instance.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

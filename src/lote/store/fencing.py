@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lote.store.database import Connection, transaction
 from lote.store.events import add_event
+from lote.store.instances import forget_open_instances
 from lote.store.records import PLACED, PREPARING, READY, RUNNING
 
 _MOVE_COUNTS = (
@@ -37,6 +38,7 @@ def forget_nodes(db: Connection, now_us: int, text: str) -> int:
         db.execute(_MOVE_COUNTS)
         db.execute(_RUN_AGAIN, (now_us,))
         db.execute(_TAKE_BACK)
+        forget_open_instances(db)
         gone = db.execute(_GO, (now_us,)).rowcount
         db.execute(_RESIZE, (now_us, now_us))
         add_event(db, now_us, "account_restored", "", text)

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from lote.store.database import Connection
 from lote.store.dependencies import number_of
-from lote.store.records import BLOCKED, COMPLETED, PLACED, RUNNING, SATISFIES
+from lote.store.records import (
+    BLOCKED,
+    COMPLETED,
+    IS_MULTI_INSTANCE,
+    PLACED,
+    RUNNING,
+    SATISFIES,
+)
 
 SHOWN_MAX = 5  # rows shown of one broken rule
 
@@ -69,7 +76,23 @@ _RULES = (
     Rule(
         "a task in a node's hands has a node that has not gone, and a run",
         f"SELECT task.key FROM task LEFT JOIN node ON node.key = node_key WHERE {_HELD}"
-        " AND (node.key IS NULL OR gone_us IS NOT NULL OR run < 1)",
+        " AND (node.key IS NULL OR gone_us IS NOT NULL OR run < 1)"
+        " AND NOT EXISTS (SELECT 1 FROM instance"
+        " JOIN node AS other ON other.key = instance.node_key"
+        " WHERE task_key = task.key AND instance.state <> 'completed' AND other.gone_us IS NULL)",
+    ),
+    Rule(
+        "a multi-instance task has a row that says so, and no other task has",
+        f"SELECT key FROM task WHERE ((flags & {IS_MULTI_INSTANCE}) <> 0)"
+        " <> (key IN (SELECT task_key FROM multi_instance))"
+        " UNION ALL SELECT task_key FROM multi_instance"
+        " WHERE task_key NOT IN (SELECT key FROM task)",
+    ),
+    Rule(
+        "an instance belongs to a multi-instance task; one at work to one in nodes' hands",
+        "SELECT task_key, number FROM instance LEFT JOIN task ON task.key = task_key"
+        f" WHERE coalesce((flags & {IS_MULTI_INSTANCE}) = 0, 1) OR instance.run > task.run"
+        f" OR (instance.state <> 'completed' AND (NOT {_HELD} OR instance.run <> task.run))",
     ),
     Rule(
         "a completed job has an end, and no task in a node's hands",

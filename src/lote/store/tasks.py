@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from lote.store.database import Connection
+from lote.store.instances import delete_instances
 from lote.store.records import (
     BLOCKED,
     COMPLETED,
@@ -276,6 +277,15 @@ def retry_tasks(db: Connection, retries: Iterable[tuple[int | None, ...]]) -> No
     db.executemany(_RETRY, retries)
 
 
+def count_retry(db: Connection, key: int, now_us: int) -> None:
+    """One more retry of a task, that begins when it is placed again."""
+    db.execute(
+        f"UPDATE task SET retries = retries + 1, last_retry_us = ? WHERE key = ?"
+        f" AND phase <> {COMPLETED}",
+        (now_us, key),
+    )
+
+
 def end_tasks(db: Connection, ends: Iterable[tuple[object, ...]]) -> None:
     """Complete tasks: (previous phase, previous_us, state_us, start_us, end_us, exit code, result,
     failure, retries, last_retry_us, spans, and what it used (see ``statistics``): wall_us, user_us,
@@ -332,6 +342,7 @@ def delete_tasks(db: Connection, keys: Sequence[int]) -> None:
     rows = [(key,) for key in keys]
     db.executemany("DELETE FROM dependency WHERE child_key = ?", rows)
     db.executemany("DELETE FROM dependency_range WHERE child_key = ?", rows)
+    delete_instances(db, keys)
     db.executemany("DELETE FROM task_spec WHERE key = ?", rows)
     db.executemany("DELETE FROM task WHERE key = ?", rows)
 

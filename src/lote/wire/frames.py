@@ -121,6 +121,14 @@ class Confirm(_Frame, tag="c", frozen=True):
     run: int
 
 
+class Coordinated(_Frame, tag="co", frozen=True):
+    """The coordination command of an instance of a multi-instance task has succeeded, and the
+    instance waits for the others. Said again after each reconnection."""
+
+    key: int
+    run: int
+
+
 class Returned(_Frame, tag="r", frozen=True):
     """A revoked run that had not begun: it is the server's again."""
 
@@ -177,6 +185,7 @@ Entry = (
     Started
     | Ended
     | Confirm
+    | Coordinated
     | Returned
     | StartTaskReport
     | SpecialReport
@@ -318,6 +327,25 @@ class Runs(_Frame, tag="run", frozen=True):
     runs: list[Run]
 
 
+class Instance(_Frame, tag="inst", frozen=True):
+    """Run one instance of a multi-instance task, on a node that has nothing else.
+
+    All instances have the task's key and run. ``number`` 0 is the primary, which runs the command
+    line once it hears Proceed; the others work until they are killed. ``hosts``: address and cores
+    of each instance's node, by number. The agent does not retry: instances are retried together.
+    """
+
+    task: Run
+    number: int
+    hosts: list[tuple[str, int]]
+
+
+class Proceed(_Frame, tag="go", frozen=True):
+    """All instances of these runs, whose primaries the node has, are coordinated."""
+
+    runs: list[tuple[int, int]]
+
+
 class Revoke(_Frame, tag="revoke", frozen=True):
     """Give back these runs if they have not begun (answer Returned); else say nothing."""
 
@@ -387,6 +415,8 @@ ServerFrame = (
     | Special
     | KillSpecial
     | Runs
+    | Instance
+    | Proceed
     | Revoke
     | Kill
     | Amend

@@ -260,7 +260,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "Tasks": (
         Row(TaskCreate, DONE, (
-            (LATER, "containerSettings multiInstanceSettings applicationPackageReferences"),
+            (LATER, "containerSettings applicationPackageReferences"),
         )),
         Row(TaskGroup),
         Row(TaskReplace),
@@ -277,7 +277,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(OutputFileBlobContainerDestination, DONE, ((RECORDED, "identityReference"),)),
         Row(OutputFileUploadHeader),
         Row(OutputFileUploadConfiguration),
-        Row(MultiInstanceSettings, LATER),
+        Row(MultiInstanceSettings),
         Row(AuthenticationTokenSettings, RECORDED),
     ),
     "Shared by several": (

@@ -444,7 +444,6 @@ def test_a_list_of_dependencies_that_is_too_long(raw, linked_job):
 @pytest.mark.parametrize(
     "members",
     [
-        {"multiInstanceSettings": {"numberOfInstances": 2, "coordinationCommandLine": "x"}},
         {"containerSettings": {"imageName": "ubuntu"}},
     ],
 )

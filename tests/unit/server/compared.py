@@ -11,7 +11,7 @@ from typing import Any
 
 from lote.autoscale.variables import METRICS
 from lote.server.load import load_memory
-from lote.server.memory import FORGET, Memory
+from lote.server.memory import FORGET, Memory, Placed
 from lote.server.owner import Owner, Tx
 from lote.server.sampling import PERIOD_US
 from lote.settings import Settings
@@ -68,6 +68,9 @@ _PLACED = (
 )
 
 
+_GANG = ("in_hand", "coordinated", "doom", "is_ended")
+
+
 def differences(owner: Owner, settings: Settings, world: World, path: Path) -> list[str]:
     """What differs between the owner's memory and a fresh one, and what does not fit in itself."""
     memory = owner.memory
@@ -116,10 +119,17 @@ def _facts(memory: Memory, now_us: int) -> dict[str, Any]:
     for node in memory.nodes.values():
         eligible = memory.view.nodes[node.key].eligible
         facts[f"node {node.id}"] = _members(node, _NODE) | {"eligible": eligible}
-    for run in memory.placed.values():
+    for run in _runs(memory):
         if run.doom != FORGET:
-            facts[f"run of {run.key}"] = _members(run, _PLACED)
+            facts[f"run of {run.key}, {run.number}"] = _members(run, _PLACED)
+            if run.gang is not None:
+                facts[f"gang of {run.key}"] = _members(run.gang, _GANG)
     return facts
+
+
+def _runs(memory: Memory) -> list[Placed]:
+    """All runs in nodes' hands, every instance of multi-instance tasks."""
+    return [run for node in memory.nodes.values() for run in node.placed.values()]
 
 
 def _members(value: object, names: tuple[str, ...]) -> dict[str, Any]:
@@ -145,8 +155,9 @@ def _misfits(memory: Memory, db: Connection) -> list[str]:
     found = []
     for job in memory.jobs.values():
         view = memory.view.jobs[job.key]
-        held = sum(run.job_key == job.key for run in memory.placed.values())
-        if not job.placed == view.placed == held:
+        held = [run.key for run in _runs(memory) if run.job_key == job.key]
+        tasks = set(held)
+        if job.placed != len(held) or view.placed != len(tasks):
             found.append(f"job {job.id}: {job.placed}, {view.placed} and {held} runs placed")
         rows = db.execute(
             "SELECT key FROM task WHERE job_key = ? AND phase = ? ORDER BY key", (job.key, READY)
@@ -162,8 +173,16 @@ def _misfits(memory: Memory, db: Connection) -> list[str]:
             found.append(f"node {node.id}: {seen.free} of {seen.slots} free, holds {begun}")
         if set(seen.backlog) != node.placed.keys() - {run.key for run in begun}:
             found.append(f"node {node.id}: backlog {seen.backlog}, holds {node.placed}")
-        if any(memory.placed.get(key) is not run for key, run in node.placed.items()):
-            found.append(f"node {node.id}: its runs are not those of the whole")
-    if len(memory.placed) != sum(len(node.placed) for node in memory.nodes.values()):
+        for key, run in node.placed.items():
+            gang = run.gang
+            whole = run if gang is None else gang.members[0]
+            if memory.placed.get(key) is not whole or run.node_key != node.key:
+                found.append(f"node {node.id}: its runs are not those of the whole")
+            if gang is not None and (gang.members[run.number], run.number in gang.in_hand) != (
+                run,
+                True,
+            ):
+                found.append(f"node {node.id}: instance {run.number} of {key} is not of its gang")
+    if set(memory.placed) != {run.key for run in _runs(memory)}:
         found.append("runs of nodes that are not there")
     return found

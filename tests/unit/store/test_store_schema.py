@@ -12,6 +12,7 @@ from lote.store import (
     database,
     dependencies,
     events,
+    instances,
     job_schedules,
     jobs,
     lists,
@@ -183,6 +184,22 @@ LED_BY = {
     "nodes of a pool": (
         lambda db: nodes.list_pool_nodes(db, 1),
         "node USING INDEX node_of_pool (pool_key=?)",
+    ),
+    "instances": (
+        lambda db: instances.list_instances(db, 1),
+        "instance USING PRIMARY KEY (task_key=?)",
+    ),
+    "end of instances": (
+        lambda db: instances.end_instances(db, [(*(None,) * 5, 1, 1, 1)]),
+        "instance USING PRIMARY KEY (task_key=? AND number=?)",
+    ),
+    "instances of jobs": (
+        lambda db: instances.count_further_instances(db, [1, 2]),
+        "multi_instance USING INDEX multi_instance_of_job (job_key=?)",
+    ),
+    "instances on a node": (
+        lambda db: instances.numbers_on_node(db, 1, [1, 2]),
+        "instance USING PRIMARY KEY (task_key=?)",
     ),
     "job": (lambda db: jobs.get_job(db, "j"), "job USING INDEX"),
     "counts": (lambda db: jobs.get_job_count(db, 1), "job_count USING INTEGER PRIMARY KEY"),

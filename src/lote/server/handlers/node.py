@@ -19,7 +19,8 @@ from lote.server.request import Answer, Request
 from lote.server.views import view_node, view_task
 from lote.store import jobs as job_rows
 from lote.store import nodes as rows
-from lote.store.records import NodeRecord, TaskRecord
+from lote.store.instances import numbers_on_node
+from lote.store.records import IS_MULTI_INSTANCE, NodeRecord, TaskRecord
 from lote.store.tasks import get_tasks_by_key
 from lote.wire.errors import Refused
 from lote.wire.formats import parse_timestamp
@@ -157,8 +158,20 @@ def recent_tasks(
         there = [task for key in several if (task := tasks.get(key)) and task.job_key in job_ids]
         if there:
             views = [_recent_task(task, job_ids[task.job_key], request.base_url) for task in there]
+            _show_subtasks(tx, node_key, there, views)
             found[node_key] = {"recentTasks": views}
     return found
+
+
+def _show_subtasks(
+    tx: Tx, node_key: int, there: list[TaskRecord], views: list[dict[str, Any]]
+) -> None:
+    """Say which subtask it is that the node has or had of a multi-instance task."""
+    gangs = [task.key for task in there if task.flags & IS_MULTI_INSTANCE]
+    numbers = numbers_on_node(tx.db, node_key, gangs) if gangs else {}
+    for task, view in zip(there, views, strict=True):
+        if numbers.get(task.key):
+            view["subtaskId"] = numbers[task.key]
 
 
 def _recent_task(task: TaskRecord, job_id: str, base_url: str) -> dict[str, Any]:

@@ -269,7 +269,9 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
         spread=not policy or policy.node_fill_type != "pack",
         creation_order=bool(policy and policy.job_default_order == "creationtime"),
         slots_per_node=pool.slots,
+        inter_node=bool(spec.enable_inter_node_communication),
     )
+    tx.memory.dirty_pools.add(pool.key)  # what the pool could not run before it may now
     for job in tx.memory.jobs_of_pool(pool.key):
         reseat_manager(tx, job)
     return touched_pool(tx, record)

@@ -11,6 +11,7 @@ from lote.domain.task import task_refusal
 from lote.scheduler.ready import ReadyTask
 from lote.server import job_ends
 from lote.server.conditions import check_write
+from lote.server.gangs import instances_of
 from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
 from lote.server.new_tasks import check_carried_out, check_special_id, next_task_key
@@ -20,8 +21,14 @@ from lote.server.placing import affinity_key, push_ready_rows
 from lote.server.request import Answer, Request
 from lote.server.runs import USER_ENDED, amend, end_now, end_unplaced, end_waiting, kill
 from lote.server.statistics import task_stats, wants_stats, with_stats
-from lote.server.views import QUICK_MEMBERS, task_directory, view_quick_members, view_task
-from lote.store import dependencies
+from lote.server.views import (
+    QUICK_MEMBERS,
+    task_directory,
+    view_quick_members,
+    view_subtask,
+    view_task,
+)
+from lote.store import dependencies, instances
 from lote.store import tasks as rows
 from lote.store.database import Connection
 from lote.store.lists import list_tasks as page_of_tasks
@@ -42,7 +49,7 @@ from lote.wire.errors import Refused, error_object
 from lote.wire.formats import etag_of, format_timestamp
 from lote.wire.odata import select_members
 from lote.wire.spelling import spelling
-from lote.wire.task import Task, TaskCreate, TaskReplace
+from lote.wire.task import Subtask, Task, TaskCreate, TaskReplace
 from lote.wire.task_groups import (
     Entry,
     decode_task_group,
@@ -128,6 +135,10 @@ def add_entries(
         taken = {new.key for new in fresh} - added
         results = [Refused("TaskExists") if r in taken else r for r in results]
         fresh = [new for new in fresh if new.key in added]
+    gangs = [new for new in fresh if new.flags & IS_MULTI_INSTANCE]
+    if gangs:
+        counted = [(new.key, job.key, instances_of(new.spec)) for new in gangs]
+        instances.add_multi_instance_tasks(tx.db, counted)
     if job.uses_dependencies and fresh:
         _add_dependencies(tx, job, fresh, entries, results)
     _push(tx, job, fresh)
@@ -171,8 +182,8 @@ def _push(tx: Tx, job: JobState, fresh: list[rows.NewTask]) -> None:
         for new in ready:
             memory.specs.add(new.key, 0, 0, new.flags, new.spec)
             affinity = affinity_key(memory, new.spec) if new.flags & HAS_AFFINITY else 0
-            is_single = not new.flags & IS_MULTI_INSTANCE
-            tasks.append(ReadyTask(new.key, new.slots, affinity, False, is_single))
+            count = instances_of(new.spec) if new.flags & IS_MULTI_INSTANCE else 0
+            tasks.append(ReadyTask(new.key, new.slots, affinity, False, not count, count))
         memory.view.push_ready(job.key, tasks, more=False)
     if job.pool_key:
         memory.dirty_pools.add(job.pool_key)
@@ -225,9 +236,20 @@ def _viewer(
 
 
 def list_subtasks(db: Connection, request: Request) -> Answer:
-    """The subtasks of a task: none, of an ordinary one. Refuses: JobNotFound, TaskNotFound."""
-    existing_task(db, request)
-    return answer_list(request, [])
+    """The subtasks of a task's latest run: none, of an ordinary one.
+
+    Refuses: JobNotFound, TaskNotFound.
+    """
+    job, record = existing_task(db, request)
+    choose = choice(request, Subtask)
+    return answer_list(
+        request,
+        [
+            choose(view_subtask(one, job.id, record.id, request.base_url))
+            for one in instances.list_instances(db, record.key)
+            if one.number
+        ],
+    )
 
 
 def replace_task(tx: Tx, request: Request) -> Answer:
@@ -243,8 +265,9 @@ def replace_task(tx: Tx, request: Request) -> Answer:
     rows.save_task_spec(tx.db, record.key, msgspec.json.encode(spec), modified_us)
     tx.memory.specs.take(record.key)
     placed = tx.memory.placed.get(record.key)
-    if placed is not None and not placed.is_unsent:
-        amend(tx, tx.memory.nodes[placed.node_key], [(placed.key, placed.run)])
+    node = None if placed is None else tx.memory.nodes.get(placed.node_key)
+    if placed is not None and node is not None and not placed.is_unsent:
+        amend(tx, node, [(placed.key, placed.run)])
     return Answer(modified_us=modified_us)
 
 
@@ -266,8 +289,11 @@ def delete_task(tx: Tx, request: Request) -> Answer:
         job_ends.recount_completed(tx, job_record.key, record, is_ended=False)
     if record.phase == COMPLETED:
         dependencies.forget_parent(tx.db, job_record.key, record.key, record.id)
-    rows.delete_task(tx.db, record.key)
     directory = task_directory(job_record.id, record.id)
+    for one in instances.list_instances(tx.db, record.key)[1:]:
+        if one.node_key in memory.nodes:
+            job_ends.clean_node(tx, one.node_key, [directory])
+    rows.delete_task(tx.db, record.key)
     if record.node_key is not None and record.node_key in memory.nodes:
         job_ends.clean_node(tx, record.node_key, [directory])
     elif record.node_key is not None:
