@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from azure.batch import models as m
@@ -53,6 +54,18 @@ def test_a_users_location_and_status(raw, pool, node_id):
     replaced = raw("PUT", f"{path}/{name}", {"password": SECRET})
     assert replaced.status == 200
     check_headers(replaced, service_id=address)
+
+
+@pytest.mark.parametrize("name", ["名前", "a b/c?", "ü"])
+def test_a_user_of_any_name(raw, pool, node_id, name):
+    path = f"/pools/{pool}/nodes/{node_id}/users"
+    made = raw("POST", path, {"name": name, "password": SECRET})
+    assert made.status == 201
+    address = f"{path}/{quote(name, safe='')}"
+    check_headers(made, service_id=raw.endpoint + address, location=raw.endpoint + address)
+    assert raw("PUT", address, {"password": SECRET}).status == 200
+    assert raw("DELETE", address).status == 200
+    check_error(raw("DELETE", address), 404, "NodeUserNotFound")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from lote.server.handlers.pool import existing_pool
 from lote.server.owner import Tx
@@ -35,7 +36,7 @@ def create_node_user(tx: Tx, request: Request) -> Answer:
     if rows.get_node_user(tx.db, node.key, body.name) is not None:
         raise Refused("NodeUserExists")
     _save(tx, node, body.name, bool(body.is_admin), body)
-    return Answer(location=f"{request.path}/{body.name}")
+    return Answer(location=f"{request.path}/{quote(body.name, safe='')}")
 
 
 def replace_node_user(tx: Tx, request: Request) -> Answer:
