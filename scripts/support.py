@@ -29,8 +29,8 @@ Names are the methods of the official Python SDK 15.1. Every api-version from 20
 accepted and answered in its own words: members under the names they had then, and none that it does
 not know. An operation is carried out in every version, outside those that have it too: what the
 provider's service answers there is not documented, and a client that asks for it wants it. What is
-not carried out yet answers `501 NotImplemented`. `list_pool_evaluations` is an addition: what the
-formula of a pool came to, time after time.
+not carried out yet answers `501 NotImplemented`. Two are additions: `list_pool_evaluations`, what
+the formula of a pool came to, time after time, and `explain_task`, why a task does not run yet.
 """
 FATES = (DONE, RECORDED, REFUSED, LATER)
 PROPERTIES_INTRODUCTION = """# Supported properties

@@ -134,6 +134,20 @@ def evaluations(
     raise typer.Exit(print_evaluations(pool, last, os.environ, data, notify, as_json=as_json))
 
 
+@app.command()
+def why(
+    job: Annotated[str, typer.Argument(help="The task's job.")],
+    task: Annotated[str, typer.Argument(help="The task.")],
+    data: Data = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Say why a task does not run yet. The service is found as with `lote run`."""
+    from lote.cli.why import print_reasons
+
+    as_json = output is Format.JSON
+    raise typer.Exit(print_reasons(job, task, os.environ, data, notify, as_json=as_json))
+
+
 def split_variable(text: str) -> tuple[str, str]:
     """``NAME=VALUE`` taken apart."""
     name, equals, value = text.partition("=")

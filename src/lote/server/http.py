@@ -47,6 +47,7 @@ from lote.server.handlers import node_logs as node_log_handlers
 from lote.server.handlers import pool as pool_handlers
 from lote.server.handlers import pool_scaling as pool_scaling_handlers
 from lote.server.handlers import task as task_handlers
+from lote.server.handlers import task_waiting as task_waiting_handlers
 from lote.server.handlers import usage as usage_handlers
 from lote.server.options import check_options
 from lote.server.owner import Owner
@@ -90,6 +91,7 @@ _MODULES: tuple[ModuleType, ...] = (
     pool_handlers,
     pool_scaling_handlers,
     task_handlers,
+    task_waiting_handlers,
     usage_handlers,
 )
 

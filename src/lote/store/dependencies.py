@@ -16,6 +16,7 @@ from lote.store.database import Connection
 from lote.store.records import BLOCKED, COMPLETED, READY, SATISFIES
 
 INTEGER_MAX = 2**31 - 1  # REST: task id ranges are 32-bit integers
+FAILED_LOOKS_MAX = 1000  # ours: failed tasks of a job looked at to explain why another one waits
 ID_CHARS_MAX = 64  # REST: Add Task, id
 
 _CLOSE = (
@@ -115,6 +116,48 @@ def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str)
         "UPDATE task SET waiting = waiting + 1 WHERE key = ?",
         [(key,) for key in _children_in_range(db, job_key, number)],
     )
+
+
+def list_awaited(db: Connection, child_key: int, limit: int) -> list[str]:
+    """What a task waits for, some of it: ids of tasks, and ranges as ``1-5``."""
+    ids = db.execute(
+        "SELECT parent_id FROM dependency WHERE child_key = ? LIMIT ?", (child_key, limit)
+    ).fetchall()
+    ranges = db.execute(
+        "SELECT first || '-' || last FROM dependency_range WHERE child_key = ? LIMIT ?",
+        (child_key, limit),
+    ).fetchall()
+    return [row[0] for row in ids + ranges][:limit]
+
+
+def list_blocking(db: Connection, job_key: int, child_key: int, limit: int) -> list[str]:
+    """Ids of tasks that completed without satisfying this one, which waits for them; some."""
+    ids = db.execute(
+        "SELECT task.id FROM dependency JOIN task"
+        " ON task.job_key = dependency.job_key AND task.id = parent_id"
+        f" WHERE child_key = ? AND phase = {COMPLETED} LIMIT ?",
+        (child_key, limit),
+    ).fetchall()
+    return [row[0] for row in ids] + _blocking_in_ranges(db, job_key, child_key, limit - len(ids))
+
+
+def _blocking_in_ranges(db: Connection, job_key: int, child_key: int, limit: int) -> list[str]:
+    ranges = db.execute(
+        "SELECT first, last FROM dependency_range WHERE child_key = ?", (child_key,)
+    ).fetchall()
+    if not ranges:
+        return []
+    found: list[str] = []
+    failed = db.execute(
+        "SELECT id FROM task WHERE job_key = ? AND result = 0 LIMIT ?", (job_key, FAILED_LOOKS_MAX)
+    )
+    for (task_id,) in failed.fetchall():
+        number = number_of(task_id)
+        if number is None or not any(first <= number <= last for first, last in ranges):
+            continue
+        if not _is_closed(db, job_key, number) and len(found) < limit:
+            found.append(task_id)
+    return found
 
 
 def _spellings(number: int) -> list[str]:

@@ -27,7 +27,7 @@ from lote.wire.node import (
     UploadBatchServiceLogsResult,
 )
 from lote.wire.pool import AutoScaleRun, Pool, PoolEvaluation, PoolStatistics
-from lote.wire.task import CreateTaskCollectionResult, Subtask, Task
+from lote.wire.task import CreateTaskCollectionResult, Subtask, Task, TaskWaiting
 
 LISTS: dict[str, type[msgspec.Struct]] = {
     "list_pools": Pool,
@@ -61,6 +61,7 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "get_job_schedule": JobSchedule,
     "create_task_collection": CreateTaskCollectionResult,
     "get_task": Task,
+    "explain_task": TaskWaiting,
     "get_application": Application,
     "get_certificate": Certificate,
     "get_lifetime_job_statistics": JobStatistics,

@@ -223,6 +223,9 @@ _TASKS = (
               conditions="all", headers=_ED),
     Operation(name="list_subtasks", method="GET", path=_TASK + "/subtasksinfo", status=200,
               query=_SELECT, metadata="subtasks"),
+    # Ours: the service does not say why a task waits.
+    Operation(name="explain_task", method="GET", path=_TASK + "/waiting", status=200,
+              metadata="waiting/@Element"),
     Operation(name="list_task_files", method="GET", path=_TASK + "/files", status=200,
               query=_FILES, metadata="files"),
     Operation(name="download_task_file", method="GET", path=_TASK_FILE, status=200,

@@ -215,6 +215,21 @@ class CreateTaskCollectionResult(Shown, kw_only=True):
     value: list[TaskCreateResult] | None = None
 
 
+class WaitingReason(Shown, kw_only=True):
+    """Ours: ``code`` is stable, ``text`` is for people; ``tasks`` are some it has to do with."""
+
+    code: str
+    text: str
+    tasks: list[str] | None = None
+
+
+class TaskWaiting(Shown, kw_only=True):
+    """Ours: what keeps a task from running."""
+
+    state: TaskState
+    reasons: list[WaitingReason]
+
+
 class Subtask(Shown, kw_only=True):
     id: Int32 | None = None
     node_info: NodeInfo | None = None

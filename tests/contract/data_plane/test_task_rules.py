@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
+import msgspec
 import pytest
 from azure.batch import models as m
 
+from lote.cli.ready import exports
 from lote.wire.rules import RESOURCE_FILES_MAX
 
 from .conftest import (
@@ -209,6 +214,35 @@ def test_a_parent_that_is_deleted_and_made_anew_is_waited_for(batch, linked, gat
     assert batch.get_task(linked, "child").state == "active"
     gate.open()
     wait_task(batch, linked, "child")
+
+
+def test_why_a_task_waits(batch, raw, linked, service):
+    """``explain_task`` is ours; the terminal has it as ``lote why``."""
+    conditions = m.ExitConditions(default=m.ExitOptions(job_action="none"))
+    add_task(batch, linked, "p", shell("exit 1"), exit_conditions=conditions)
+    add_task(batch, linked, "child", depends_on=m.BatchTaskDependencies(task_ids=["p"]))
+    wait_task(batch, linked, "p")
+    path = f"/jobs/{linked}/tasks/child/waiting"
+    reply = raw("GET", path)
+    (reason,) = reply.json["reasons"]
+    assert (reply.json["state"], reason["code"], reason["tasks"]) == ("active", "blocked", ["p"])
+    assert raw("GET", f"/jobs/{linked}/tasks/p/waiting").json["reasons"] == []
+    check_error(raw("GET", f"/jobs/{linked}/tasks/none/waiting"), 404, "TaskNotFound")
+    variables = {**os.environ, **exports(service)}
+    command = [sys.executable, "-m", "lote.main", "why", linked, "child"]
+    for more in ([], ["-o", "json"]):
+        done = subprocess.run(
+            command + more, env=variables, capture_output=True, check=True, timeout=60
+        )
+        if more:
+            assert msgspec.json.decode(done.stdout)["reasons"] == [reason]
+        else:
+            assert done.stdout.decode() == f"{reason['text']} (p)\n"
+    failed = subprocess.run(
+        [*command[:-1], "none"], env=variables, capture_output=True, check=False, timeout=60
+    )
+    assert failed.returncode == 1
+    assert b"TaskNotFound" in failed.stderr
 
 
 # -- sizes ------------------------------------------------------------------------------------
