@@ -26,11 +26,15 @@ from lote.tokens.verify import TokenVerifier
 from lote.world import World
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+KEPT_FREE_BYTES = 16 * 1024 * 1024
+OWN_MAPPING_MIN_BYTES = 4 * 1024 * 1024
 
 
 def main() -> None:
     """Serve as standard input says."""
     die_with_parent()
+    keep_memory()
     logging.basicConfig(level=logging.WARNING, format="storage: %(levelname)s %(message)s")
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
     world = World()
@@ -86,6 +90,18 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         sys.exit(1)
+
+
+def keep_memory() -> None:
+    """Have the allocator keep what pieces of bodies leave behind.
+
+    Else it gives each piece of 256 KiB back to the kernel, and the next one is faulted in page by
+    page: measured, 1.35 s of processor time for a gigabyte of uploads, and 0.8 s with this.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # another C library has none, and other habits
+        mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
+        mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_MIN_BYTES)
 
 
 if __name__ == "__main__":
