@@ -98,6 +98,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Shortest autoScaleEvaluationInterval that is taken. REST: Enable Auto Scale, 5 minutes."""
     scale_history_s: float = 86_400.0
     """How long the samples that formulas read are kept; one is taken every 30 s."""
+    container_command: str | None = None
+    """What runs containers, with options of its own, as in `podman --runtime runc`; if it is not
+    given, nodes look for `podman` and then for `docker`."""
+    container_options: str | None = None
+    """Options that every container is made with, before those of its task: `--network host`."""
     local_cores: int | None = None
     """Cores a local node says it has when its vmSize does not tell; default: the machine's."""
 
@@ -151,5 +156,7 @@ ENVIRONMENT = {
     "low_priority_core_quota": "LOTE_LOW_PRIORITY_CORE_QUOTA",
     "scale_interval_min_s": "LOTE_SCALE_INTERVAL_MIN_S",
     "scale_history_s": "LOTE_SCALE_HISTORY_S",
+    "container_command": "LOTE_CONTAINER_COMMAND",
+    "container_options": "LOTE_CONTAINER_OPTIONS",
 }
 """Settings that an environment variable can give."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from lote.wire.frames import Ended, Failure
+from lote.agent.work import Work
+from lote.wire.frames import Container, Ended, Failure
 
 
 class Ending(msgspec.Struct, array_like=True, gc=False):
@@ -26,6 +27,7 @@ class Ending(msgspec.Struct, array_like=True, gc=False):
     wall_us: int = 0
     read_blocks: int = 0
     write_blocks: int = 0
+    container: Container | None = None
 
     def entry(self, now_s: float) -> Ended:
         """The frame to send now."""
@@ -47,4 +49,28 @@ class Ending(msgspec.Struct, array_like=True, gc=False):
             self.wall_us,
             self.read_blocks,
             self.write_blocks,
+            self.container,
         )
+
+
+def ending_of(work: Work, now_s: float) -> Ending:
+    """The end that a run has come to."""
+    return Ending(
+        work.key,
+        work.run,
+        work.start_s or now_s,
+        work.end_s or now_s,
+        work.exit_code,
+        work.failure,
+        work.retries,
+        work.last_retry_s,
+        work.download_us,
+        work.run_us,
+        work.upload_us,
+        work.user_us,
+        work.kernel_us,
+        work.wall_us,
+        work.read_blocks,
+        work.write_blocks,
+        work.container,
+    )

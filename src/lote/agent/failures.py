@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import NamedTuple
 
+from lote.agent.orders import Trouble
 from lote.wire.frames import Failure
 
 
@@ -52,10 +53,24 @@ FAILURES: dict[str, FailureRow] = {
         USER, "Access to a container was denied while uploading an output file"
     ),
     "FileUploadMiscError": FailureRow(SERVER, "An output file could not be uploaded"),
+    "ContainerInvalidImage": FailureRow(
+        USER, "One or more of the specified container images could not be had"
+    ),
+    "ContainerInvalidSettings": FailureRow(
+        USER, "At least one of the container settings is not valid"
+    ),
+    "ContainerFailedToStart": FailureRow(USER, "The container of the task did not start"),
+    "ContainerRuntimeUnavailable": FailureRow(SERVER, "The node cannot run containers"),
+    "TaskSchedulingConstraintFailed": FailureRow(
+        USER, "The task can never run on the nodes of its pool"
+    ),
     "Unknown": FailureRow(SERVER, "The task failed for a reason unknown to the agent"),
 }
 
 WALL_CLOCK_TEXT = "The task was ended because it exceeded its maximum wall clock time"
+
+NO_CONTAINERS_TEXT = "The task asks for a container; its pool has no containerConfiguration"
+NO_SETTINGS_TEXT = "The pool has a containerConfiguration; the task has no containerSettings"
 
 _SIGNAL_HINTS = {
     signal.SIGKILL: "often the kernel's answer to a lack of memory, if nobody ended the task",
@@ -70,6 +85,12 @@ def failure(code: str, *details: tuple[str, str], text: str | None = None) -> Fa
     """The failure of this code; ``text`` instead of the table's."""
     row = FAILURES[code]
     return Failure(row.category, code, text or row.text, [one for one in details if one[1]])
+
+
+def container_mismatch(*, is_contained: bool) -> Failure:
+    """Why a task never runs in this kind of pool."""
+    text = NO_CONTAINERS_TEXT if is_contained else NO_SETTINGS_TEXT
+    return failure("TaskSchedulingConstraintFailed", ("Message", text))
 
 
 def exit_failure(exit_code: int) -> Failure | None:
@@ -89,3 +110,17 @@ def signal_text(number: int) -> str:
         name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
     hint = _SIGNAL_HINTS.get(number)  # type: ignore[call-overload]
     return f"killed by signal {number} ({name})" + (f": {hint}" if hint else "")
+
+
+_SUBJECTS = {
+    "DiskFull": "FilePath",
+    "ResourceDirectoryCreateFailed": "FilePath",
+    "ContainerInvalidImage": "ImageName",
+    "ContainerInvalidSettings": "Setting",
+}
+
+
+def launch_failure(trouble: Trouble) -> Failure:
+    """The failure for what a spawner could not start."""
+    code, text, subject = trouble
+    return failure(code, ("Message", text), (_SUBJECTS.get(code, "Command"), subject))

@@ -22,7 +22,7 @@ from lote.agent.task_spec import decode_task, retention_s, wall_clock_limit_s
 from lote.agent.transfers import Transfers
 from lote.agent.users import Users
 from lote.agent.work import Work
-from lote.wire.frames import Failure, JobFacts, Run, Special, SpecialReport
+from lote.wire.frames import Container, Failure, JobFacts, Run, Special, SpecialReport
 
 # Keys of their orders and bases, where no task and no job has any.
 _FIRST_KEY = -1
@@ -40,6 +40,7 @@ class SpecialState(StartTaskState):
             state.failure,
             state.retries,
             state.last_retry_s,
+            state.container,
         )
         self.order = order
 
@@ -58,6 +59,7 @@ class SpecialState(StartTaskState):
             told.failure,
             told.retries,
             told.last_retry_age_us,
+            told.container,
         )
 
 
@@ -93,7 +95,9 @@ class JobTask(StartTask):
         spec = decode_task(self.order.spec)
         self._directory = self._layout.task_directory(job.directory, spec.id)
         run = Run(self._key, self.order.run, 0, 0, self.order.spec)
-        facts = JobFacts(job.job_key, job.job_id, job.directory, job.environment, 0)
+        facts = JobFacts(
+            job.job_key, job.job_id, job.directory, job.environment, 0, job.preparation_id
+        )
         work = Work(run, facts, spec, self._directory)
         work.limit_s = wall_clock_limit_s(spec.constraints)
         self._links.set_base(self._base, make_base(job.environment, service, job.job_id))
@@ -200,6 +204,12 @@ class JobTasks:
     def directories(self) -> set[str]:
         """The directories of those that are at work."""
         return {task.directory for task in self._tasks.values() if task.is_at_work}
+
+    def contained(self, key: int, container: Container | None) -> None:
+        """What became of the container of one of them."""
+        task = self._by_key.get(key)
+        if task is not None:
+            task.contained(container)
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -24,6 +24,7 @@ class Layout:
         self.retention = f"{self.node_dir}/retention.journal"
         self.cache = f"{self.node_dir}/cache"
         self.trash = f"{self.node_dir}/trash"
+        self.containers = f"{self.node_dir}/containers"
 
     def make(self, shared_owner: tuple[int, int] | None) -> None:
         """Make what is missing; ``shared_owner`` is the uid and gid that may write ``shared``."""

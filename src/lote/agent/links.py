@@ -6,11 +6,15 @@ import asyncio
 import marshal
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lote.agent import orders
 from lote.agent.environment import Base
 from lote.agent.fork import Forked
 from lote.agent.orders import Note, Order
+
+if TYPE_CHECKING:  # most agents have none, and stay small without
+    from lote.agent.containers import Containers
 
 RECEIVE_BYTES = 1 << 18
 BASES_MAX = 256  # environments of jobs that spawners keep
@@ -36,6 +40,7 @@ class Links:
         self._on_notes = on_notes
         self._on_lost = on_lost
         self._bases: dict[int, Base] = {}
+        self.containers: Containers | None = None  # of a pool whose tasks run in them
         self._unsent: dict[socket.socket, bytearray] = {one: bytearray() for one in forked.links}
 
     def listen(self) -> None:
@@ -60,6 +65,10 @@ class Links:
             return
         self._bases[base_id] = base
         self._tell_all((orders.BASE, base_id, *base))
+
+    def base(self, base_id: int) -> Base:
+        """The environment that orders of this base get."""
+        return self._bases[base_id]
 
     def knows_base(self, base_id: int) -> bool:
         """Whether orders of this job can be sent."""
@@ -105,6 +114,8 @@ class Links:
     def kill(self, key: int, run: int) -> None:
         """End this run's process tree, whichever spawner has it."""
         self._tell_all((orders.KILL, key, run))
+        if self.containers is not None:
+            self.containers.end(key, run)
 
     def close(self) -> None:
         """Hang up: the spawners kill what they run and exit."""

@@ -45,8 +45,10 @@ def run_agent(settings: AgentSettings, forked: Forked, world: World) -> int:
     reason = asyncio.run(agent.talk())
     for pid in talker.wait_for_spawners(forked.pids):
         log.event("spawner_killed", pid=pid)
+    crew = agent.crew_pid
+    spared = set() if crew is None or talker.wait_for_crew(crew) else {crew}
     log.flush()
-    end_orphans()
+    end_orphans(spared)
     if reason in (talker.LOST_SPAWNER, talker.BROKEN):
         select.poll().poll(AGAIN_PAUSE_MS)
         sweep_survivors(layout.root)

@@ -12,6 +12,7 @@ from typing import Protocol
 from lote.agent.ending import Ending
 from lote.wire.frames import (
     Confirm,
+    ContainersReady,
     Coordinated,
     Entry,
     NodeTrouble,
@@ -37,8 +38,8 @@ class Dated(Protocol):
         ...
 
 
-_UNDATED = (Confirm, Coordinated, Returned, NodeTrouble, RetentionOver)
-Urgent = Confirm | Coordinated | Returned | NodeTrouble | RetentionOver | Dated
+_UNDATED = (Confirm, Coordinated, Returned, NodeTrouble, RetentionOver, ContainersReady)
+Urgent = Confirm | Coordinated | Returned | NodeTrouble | RetentionOver | ContainersReady | Dated
 
 
 class Batch:

@@ -16,9 +16,15 @@ import msgspec
 
 from lote.agent import work as phases
 from lote.agent.channel_error import ChannelError
-from lote.agent.ending import Ending
+from lote.agent.ending import Ending, ending_of
 from lote.agent.environment import make_base, preparation_variables
-from lote.agent.failures import WALL_CLOCK_TEXT, exit_failure, failure
+from lote.agent.failures import (
+    WALL_CLOCK_TEXT,
+    container_mismatch,
+    exit_failure,
+    failure,
+    launch_failure,
+)
 from lote.agent.instance import (
     COORDINATED,
     WORKING,
@@ -29,13 +35,13 @@ from lote.agent.instance import (
 from lote.agent.layout import Layout
 from lote.agent.links import Links
 from lote.agent.log import Log
-from lote.agent.orders import Coordinated, Ended, Order, Started, Trouble
+from lote.agent.orders import Coordinated, Ended, Order, Started
 from lote.agent.outbox import Outbox
 from lote.agent.task_spec import decode_task, retention_s
 from lote.agent.transfers import Transfers
 from lote.agent.users import UnknownUser, Users
 from lote.agent.work import Work
-from lote.wire.frames import Confirm, Failure, Held, Instance, JobFacts, Returned, Run
+from lote.wire.frames import Confirm, Container, Failure, Held, Instance, JobFacts, Returned, Run
 from lote.wire.frames import Coordinated as CoordinatedFrame
 
 AHEAD = 48  # orders with the spawners beyond the slots
@@ -303,6 +309,12 @@ class Runs:
             self._outbox.add_urgent(CoordinatedFrame(key, run))
             self._log.event("instance_coordinated", task=work.spec.id, job=work.job.job_id, run=run)
 
+    def contained(self, key: int, run: int, container: Container | None) -> None:
+        """What became of the container of an attempt; its end is noted next."""
+        work = self._works.get((key, run))
+        if work is not None:
+            work.container = container
+
     # -- beginning --------------------------------------------------------------------------
 
     def pump(self) -> None:
@@ -328,6 +340,10 @@ class Runs:
 
     def _begin(self, work: Work) -> bool:
         """Start work on a run; False when the spawners' queue is full for now."""
+        is_contained = work.spec.container_settings is not None
+        if is_contained is (self._links.containers is None):
+            self._reject(work, container_mismatch(is_contained=is_contained))
+            return True
         if not self._links.knows_base(work.base_id):
             self._links.forget_bases({one.base_id for one in self._works.values()})
             self._send_base(work.job, work.base_id)
@@ -335,12 +351,9 @@ class Runs:
         try:
             work.user = self._users.assign(identity)
         except UnknownUser as error:
-            work.start_s = work.end_s = self._clock()
-            work.phase = phases.PREPARING
-            self._take_slots(work)
-            self._fail(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
+            self._reject(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
             return True
-        if work.inputs or work.instance is not None:
+        if work.inputs or work.instance is not None or is_contained:
             self._take_slots(work)
             self._download(work)
             return True
@@ -349,6 +362,13 @@ class Runs:
             return False
         self._take_slots(work)
         return True
+
+    def _reject(self, work: Work, trouble: Failure) -> None:
+        """End a run that can't begin."""
+        work.start_s = work.end_s = self._clock()
+        work.phase = phases.PREPARING
+        self._take_slots(work)
+        self._fail(work, trouble)
 
     def _take_slots(self, work: Work) -> None:
         self._slots_used += work.slots
@@ -393,6 +413,13 @@ class Runs:
         work.phase = phases.QUEUED
         return True
 
+    def _contain(self, work: Work) -> None:
+        """Have an attempt run in a container; getting its image is part of it."""
+        containers = self._links.containers
+        assert containers is not None
+        work.phase = phases.QUEUED
+        containers.begin(work, work.key, self._links.base(work.base_id))
+
     def _download(self, work: Work) -> None:
         work.phase = phases.PREPARING
         self._set_start(work, self._clock())
@@ -408,6 +435,8 @@ class Runs:
             self._finish(work)
         elif trouble is not None:
             self._fail(work, trouble)
+        elif work.spec.container_settings is not None:
+            self._contain(work)
         else:
             is_instance = work.instance is not None
             send = self._links.send_coordination if is_instance else self._links.send_direct
@@ -465,7 +494,7 @@ class Runs:
             return
         work.timer = None
         work.start_s = None
-        if work.spec.resource_files:
+        if work.spec.resource_files or work.spec.container_settings is not None:
             self._download(work)
         elif not self._send_order(work):
             work.timer = asyncio.get_running_loop().call_later(0.01, self._try_again, work)
@@ -538,26 +567,7 @@ class Runs:
             work.failure = failure("TaskEnded", *detail, text=WALL_CLOCK_TEXT if is_limit else None)
         if work.ended_by != phases.DROPPED:
             now_s = self._clock()
-            self._outbox.add_ending(
-                Ending(
-                    work.key,
-                    work.run,
-                    work.start_s or now_s,
-                    work.end_s or now_s,
-                    work.exit_code,
-                    work.failure,
-                    work.retries,
-                    work.last_retry_s,
-                    work.download_us,
-                    work.run_us,
-                    work.upload_us,
-                    work.user_us,
-                    work.kernel_us,
-                    work.wall_us,
-                    work.read_blocks,
-                    work.write_blocks,
-                )
-            )
+            self._outbox.add_ending(ending_of(work, now_s))
             lasted_s = (work.end_s or now_s) - (work.start_s or now_s)
             self._on_settled(work.directory, retention_s(work.spec.constraints), lasted_s)
         self._log.task_ended(work)
@@ -582,10 +592,3 @@ class Runs:
         now_s = self._clock()
         trouble = failure("Unknown", ("Message", str(error)))
         self._outbox.add_ending(Ending(run.key, run.run, now_s, now_s, None, trouble, run.retries))
-
-
-def launch_failure(trouble: Trouble) -> Failure:
-    """The failure for what a spawner could not start."""
-    code, text, subject = trouble
-    name = "FilePath" if code in ("DiskFull", "ResourceDirectoryCreateFailed") else "Command"
-    return failure(code, ("Message", text), (name, subject))

@@ -9,7 +9,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who the agent is and whom it calls. ``secret`` is never written anywhere.
 
     ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root.
-    ``grace_s``: how long the server waits for an agent that is away. Unknown members are ignored.
+    ``grace_s``: how long the server waits for an agent that is away. ``container_command`` and
+    ``container_options``: what runs containers, as words of a shell. Unknown members are ignored.
     """
 
     node_id: str
@@ -19,6 +20,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     task_uid_base: int | None = None
     grace_s: float = 60.0
+    container_command: str = ""
+    container_options: str = ""
 
     def __repr__(self) -> str:
         return f"AgentSettings(node_id={self.node_id!r}, node_dir={self.node_dir!r})"

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from lote.agent import orders
 from lote.agent import work as phases
 from lote.agent.environment import make_base
-from lote.agent.failures import exit_failure, failure
+from lote.agent.failures import container_mismatch, exit_failure, failure, launch_failure
 from lote.agent.layout import START_TASK_DIRECTORY, Layout
 from lote.agent.links import Links
 from lote.agent.log import Log
 from lote.agent.orders import Ended, Note, Order
 from lote.agent.outbox import Outbox
-from lote.agent.runs import RETRIES_AT_ONCE, RETRY_PAUSE_S, launch_failure
+from lote.agent.runs import RETRIES_AT_ONCE, RETRY_PAUSE_S
 from lote.agent.task_spec import decode_task
 from lote.agent.transfers import Transfers
 from lote.agent.users import UnknownUser, Users
 from lote.agent.work import Work
-from lote.wire.frames import Failure, JobFacts, Run, Setup, StartTaskReport
+from lote.wire.frames import Container, Failure, JobFacts, Run, Setup, StartTaskReport
 
 START_TASK_KEY = 0  # no task has this row key
 START_TASK_BASE = 0  # nor any job
@@ -40,6 +40,7 @@ class StartTaskState:
         failure: Failure | None = None,
         retries: int = 0,
         last_retry_s: float | None = None,
+        container: Container | None = None,
     ) -> None:
         self.start_s = start_s
         self.end_s = end_s
@@ -47,6 +48,7 @@ class StartTaskState:
         self.failure = failure
         self.retries = retries
         self.last_retry_s = last_retry_s
+        self.container = container
 
     def entry(self, now_s: float) -> StartTaskReport:
         """The frame to send now."""
@@ -62,6 +64,7 @@ class StartTaskState:
             self.failure,
             self.retries,
             age_us(self.last_retry_s),
+            self.container,
         )
 
 
@@ -145,6 +148,11 @@ class StartTask:
         else:
             self._complete(work, exit_failure(work.exit_code))
 
+    def contained(self, container: Container | None) -> None:
+        """What became of the container of an attempt; its end is noted next."""
+        if self._work is not None:
+            self._work.container = container
+
     def _may_retry(self, work: Work) -> bool:
         return work.may_retry()
 
@@ -156,7 +164,7 @@ class StartTask:
         if work.spec.resource_files:
             self._transfers.download(work, self._downloaded)
         else:
-            self._links.send_direct(self._order(work))
+            self._launch(work)
         self._on_change()
 
     def _downloaded(self, work: Work, trouble: Failure | None) -> None:
@@ -166,8 +174,17 @@ class StartTask:
         if trouble is not None:
             self._complete(work, trouble)
         else:
-            self._links.send_direct(self._order(work))
+            self._launch(work)
         self._on_change()
+
+    def _launch(self, work: Work) -> None:
+        containers = self._links.containers
+        if work.spec.container_settings is None:
+            self._links.send_direct(self._order(work))
+        elif containers is not None:
+            containers.begin(work, self._key, self._links.base(self._base))
+        else:
+            self._complete(work, container_mismatch(is_contained=True))
 
     def _retry(self, work: Work) -> None:
         work.retries += 1
@@ -194,8 +211,9 @@ class StartTask:
     def _state(self, work: Work) -> StartTaskState:
         assert work.start_s is not None
         return StartTaskState(
-            work.start_s, work.end_s, work.exit_code, work.failure, work.retries, work.last_retry_s
-        )
+            work.start_s, work.end_s, work.exit_code, work.failure, work.retries,
+            work.last_retry_s, work.container,
+        )  # fmt: skip
 
     def _order(self, work: Work) -> Order:
         own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Iterable
 
 from lote.agent import tree
 from lote.agent.environment import ROOT_DIR
@@ -37,14 +38,14 @@ def sweep_survivors(root: str) -> int:
     raise TimeoutError("processes of an earlier agent of this node do not end")
 
 
-def end_orphans() -> None:
+def end_orphans(spared: Iterable[int] = ()) -> None:
     """Kill all that is below this process: what a spawner left when it was killed itself.
 
     The caller's spawners are gone, and it runs nothing else. A task's process that shed every mark
     is known by this alone. Raises TimeoutError if some won't die.
     """
     pause = select.poll()
-    spared: set[int] = set()
+    spared = set(spared)
     for _ in range(SWEEPS_MAX):
         orphans = set(tree.children_of(os.getpid())) - spared
         if not orphans:

@@ -54,6 +54,10 @@ from lote.wire.frames import (
     Amend,
     AwaitRetention,
     Clean,
+    Container,
+    ContainerPool,
+    ContainersReady,
+    Failure,
     Held,
     Hello,
     Instance,
@@ -155,6 +159,7 @@ class Talker:
         self._is_set_up = False
         self._hello_s = 0.0
         self._service: dict[str, str] = {}
+        self._setup: Setup | None = None
 
     async def talk(self) -> str:
         """Serve until the end; gives its reason: LEFT, STOPPED or LOST_SPAWNER."""
@@ -184,6 +189,8 @@ class Talker:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
             self._links.close()
+            if self._links.containers is not None:
+                self._links.containers.close()
             self._transfers.close()
             self._streams.close()
             self._keeper.close()
@@ -388,7 +395,48 @@ class Talker:
         self._transfers.service = self._service
         self._users.set_accounts(setup.accounts)
         self._runs.set_up(setup.slots, self._service, setup.secure)
-        self._start_task.set_up(setup, self._service)
+        self._setup = setup
+        if setup.containers is not None:
+            self._set_up_containers(setup.containers)
+        else:
+            self._start_task.set_up(setup, self._service)
+
+    def _set_up_containers(self, pool: ContainerPool) -> None:
+        """The start task waits for the images."""
+        if self._links.containers is None:
+            from lote.agent.containers import Containers  # few pools have any
+
+            self._links.containers = Containers(
+                self._settings, self._layout, self._log, self._take_contained, self._take_fetched,
+                lambda: self._end(LOST_SPAWNER),
+            )  # fmt: skip
+        self._links.containers.set_up(pool)
+
+    def _take_fetched(self, troubles: list[Failure]) -> None:
+        """The node can run containers, or here is why not."""
+        if troubles:
+            self._vitals.tell("containers", troubles)
+        else:
+            self._outbox.add_urgent(ContainersReady())
+            assert self._setup is not None
+            self._start_task.set_up(self._setup, self._service)
+        self._after_change()
+
+    def _take_contained(self, note: Note, container: Container | None) -> None:
+        """What the container crew says of a run."""
+        key, run = note[1], note[2]
+        if note[0] == ENDED and not key:
+            self._start_task.contained(container)
+        elif note[0] == ENDED and key < 0:
+            self._job_tasks.contained(key, container)
+        elif note[0] == ENDED:
+            self._runs.contained(key, run, container)
+        self._take_notes((note,))
+
+    @property
+    def crew_pid(self) -> int | None:
+        """The process of the container crew, if there is one."""
+        return None if self._links.containers is None else self._links.containers.pid
 
     def _acknowledge(self, seq: int, refused: set[tuple[int, int]]) -> None:
         batch = self._outbox.acknowledge(seq)
@@ -485,6 +533,12 @@ def wait_for_spawners(pids: list[int], limit_s: float = SPAWNERS_END_S) -> list[
     for pid in left:
         _has_ended(pid, KILLED_END_S)
     return left
+
+
+def wait_for_crew(pid: int | None, limit_s: float = SPAWNERS_END_S) -> bool:
+    """Wait a while for the containers to be gone. False when the crew still works at it: it is
+    left to do so, as nobody else would."""
+    return pid is None or _has_ended(pid, limit_s)
 
 
 def _has_ended(pid: int, limit_s: float) -> bool:

@@ -92,6 +92,31 @@ class MultiInstance(_Member, frozen=True):
     common_resource_files: list[ResourceFile] | None = None
 
 
+class ContainerRegistry(_Member, frozen=True):
+    """Where an image comes from. The password goes nowhere but to that server."""
+
+    registry_server: str | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class BindMount(_Member, frozen=True):
+    """A part of the node's root that a container sees."""
+
+    source: str | None = None
+    is_read_only: bool | None = None
+
+
+class ContainerSettings(_Member, frozen=True):
+    """The container that a task runs in. No list of bind mounts: all of the node's root."""
+
+    image_name: str
+    container_run_options: str | None = None
+    registry: ContainerRegistry | None = None
+    working_directory: str | None = None
+    container_host_batch_bind_mounts: list[BindMount] | None = None
+
+
 class TaskSpec(_Member, frozen=True):
     """A task as its agent sees it."""
 
@@ -106,6 +131,7 @@ class TaskSpec(_Member, frozen=True):
     max_task_retry_count: int | None = None  # start tasks have it here
     wait_for_success: bool = True
     multi_instance_settings: MultiInstance | None = None
+    container_settings: ContainerSettings | None = None
 
 
 NO_IDENTITY = "This node has no managed identity: the URL needs a signature of its own"

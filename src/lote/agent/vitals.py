@@ -10,7 +10,7 @@ from lote.agent.layout import Layout
 from lote.agent.log import Log
 from lote.agent.outbox import Outbox
 from lote.agent.traffic import read_traffic
-from lote.wire.frames import NodeTrouble, Samples
+from lote.wire.frames import Failure, NodeTrouble, Samples
 
 LOOK_INTERVAL_S = 2.0  # how soon a full disk or a vanished directory is noticed
 SAMPLE_INTERVAL_S = 30.0  # the provider's nodes are sampled every 30 s
@@ -27,6 +27,7 @@ class Vitals:
         self._log = log
         self._identity = os.stat(layout.node_dir).st_ino
         self._is_full = False
+        self._errors: dict[str, list[Failure]] = {}
         self._looks = 0
         self._busy_ticks, self._all_ticks = _processor_ticks()
         self._traffic = read_traffic()
@@ -59,7 +60,14 @@ class Vitals:
         self._is_full = is_full
         self._log.event("disk_full" if is_full else "disk_well", free_bytes=free_bytes)
         errors = [failure("DiskFull", ("FreeBytes", str(free_bytes)))] if is_full else []
-        self._outbox.add_urgent(NodeTrouble(errors))
+        self.tell("disk", errors)
+
+    def tell(self, subject: str, errors: list[Failure]) -> None:
+        """What is wrong with one part of the node now; all that is wrong is reported."""
+        self._errors[subject] = errors
+        self._outbox.add_urgent(
+            NodeTrouble([one for all_ in self._errors.values() for one in all_])
+        )
 
     def _sample(self, disk_bytes: int, free_bytes: int) -> Samples:
         busy, total = _processor_ticks()

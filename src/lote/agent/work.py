@@ -11,7 +11,7 @@ from lote.agent.instance import WORKING, Role
 from lote.agent.lease import RunPermit
 from lote.agent.orders import User
 from lote.agent.task_spec import ResourceFile, TaskSpec, wall_clock_limit_s
-from lote.wire.frames import Failure, JobFacts, Run
+from lote.wire.frames import Container, Failure, JobFacts, Run
 
 WAITING = 0  # no slot yet
 QUEUED = 1  # in the spawners' queue, begun by none as far as the talker knows
@@ -36,8 +36,9 @@ class Work:
     """A run: what it is, where it stands and what it has cost so far."""
 
     __slots__ = (
-        "attempt", "directory", "download_us", "end_s", "ended_by", "exit_code", "failure",
-        "instance", "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s", "permit",
+        "attempt", "container", "directory", "download_us", "end_s", "ended_by", "exit_code",
+        "failure", "instance", "is_simple", "job", "kernel_us", "key", "last_retry_s", "limit_s",
+        "permit",
         "phase",
         "read_blocks", "retries", "run", "run_us", "slots", "spec", "start_s", "stop", "timer",
         "token", "upload_us", "user", "user_us", "wall_us",
@@ -67,6 +68,7 @@ class Work:
             and not spec.resource_files
             and not spec.output_files
             and instance is None
+            and spec.container_settings is None
             and len(run.spec) < SIMPLE_MAX_BYTES
         )
         self.phase = WAITING
@@ -81,6 +83,7 @@ class Work:
         self.stop: threading.Event | None = None  # of the transfer under way
         self.permit: RunPermit | None = None  # of the upload under way
         self.exit_code: int | None = None
+        self.container: Container | None = None
         self.failure: Failure | None = None
         self.download_us = self.run_us = self.upload_us = 0
         self.user_us = self.kernel_us = self.wall_us = 0

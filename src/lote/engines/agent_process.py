@@ -28,6 +28,8 @@ class AgentStart(msgspec.Struct, frozen=True):
     node_dir: str
     grace_s: float
     task_uid_base: int | None
+    container_command: str = ""
+    container_options: str = ""
 
 
 def spawn_agent(

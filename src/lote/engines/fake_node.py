@@ -33,6 +33,7 @@ from lote.wire.frames import (
     Amend,
     AwaitRetention,
     Clean,
+    ContainersReady,
     Coordinated,
     Failure,
     Held,
@@ -196,6 +197,8 @@ class FakeNode:
             confirmed = set(frame.confirmed)
             for run in [r for r in self._runs.values() if r.name not in confirmed]:
                 self._drop(run)
+        if frame.containers is not None:
+            self._pending.add_other(lambda now_us: ContainersReady(), self._stage.now_us())
         if frame.start_task_due and frame.start_task is not None:
             self._run_start_task(_TASK_DECODER.decode(frame.start_task))
 

@@ -42,6 +42,7 @@ class LocalEngine:
 
     ``server_url`` is asked at each start. ``grace_s`` is how long an agent goes on without the
     server. ``task_uid_base`` lets tasks run as users of their own when the service is root.
+    ``containers``: the command that nodes run containers with, and its options for each of them.
     ``environment`` and ``command`` are what the agents are started with. Where nodes live is told
     in `make_node_root`.
 
@@ -65,6 +66,7 @@ class LocalEngine:
         environment: Mapping[str, str] = AGENT_ENVIRONMENT,
         command: Sequence[str] = AGENT_COMMAND,
         stop_grace_s: float = STOP_GRACE_S,
+        containers: tuple[str, str] = ("", ""),
         system_root: Path = SYSTEM_ROOT,
     ) -> None:
         self.watch: Callable[[str, str], None] = lambda node_id, why: None
@@ -73,6 +75,7 @@ class LocalEngine:
         self._ca_file = None if ca_file is None else str(Path(ca_file).absolute())
         self._grace_s = grace_s
         self._task_uid_base = task_uid_base if os.geteuid() == 0 else None
+        self._containers = containers
         self._environment = dict(environment)
         self._command = tuple(command)
         self._stop_grace_s = stop_grace_s
@@ -189,6 +192,8 @@ class LocalEngine:
             node_dir=str(folder),
             grace_s=self._grace_s,
             task_uid_base=self._task_uid_base,
+            container_command=self._containers[0],
+            container_options=self._containers[1],
         )
 
     def _adopt_nodes(self) -> None:

@@ -14,7 +14,15 @@ import msgspec
 from lote.server.gangs import close_subtasks, in_hand, note_instance_end
 from lote.server.memory import AGAIN, FORGET, KEEP, REQUEUE, RERUN, Gang, NodeState, Placed
 from lote.server.owner import Tx
-from lote.server.runs import count_end, doom_gang, failure_text, let_go, requeue, settle_gang
+from lote.server.runs import (
+    container_text,
+    count_end,
+    doom_gang,
+    failure_text,
+    let_go,
+    requeue,
+    settle_gang,
+)
 from lote.store import tasks as task_rows
 from lote.store.records import HAS_EXIT_CONDITIONS, IS_MANAGER, RUNNING
 from lote.wire.frames import Ended, Failure
@@ -61,6 +69,8 @@ def record_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
         entry.write_blocks,
         placed.key,
     )
+    if entry.container is not None:
+        task_rows.save_container(tx.db, placed.key, container_text(entry.container))
     tx.gathered.add_end(node.key, row, is_success=failure is None)
     node.recent.append(placed.key)
     if job is not None:

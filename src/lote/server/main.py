@@ -345,6 +345,10 @@ class Composed:
             self._world,
             grace_s=self._settings.node_grace_s,
             task_uid_base=self._settings.task_uid_base,
+            containers=(
+                self._settings.container_command or "",
+                self._settings.container_options or "",
+            ),
             environment=agent_environment(self._settings),
         )
 

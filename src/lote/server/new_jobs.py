@@ -7,29 +7,22 @@ import msgspec
 from lote.domain.job import JOB
 from lote.server import new_tasks
 from lote.server.auto_pools import find_pool
+from lote.server.container_rules import check_job_containers
 from lote.server.job_ends import give_up_job
 from lote.server.job_manager import add_manager
 from lote.server.load import load_job
-from lote.server.new_pools import check_machine, check_start_task
 from lote.server.owner import Tx
 from lote.store import jobs as rows
 from lote.store.records import JobRecord, JobScheduleRecord
-from lote.wire.errors import Refused
 from lote.wire.job import JobCreate
 from lote.wire.job_schedule import JobSpecification
 
 
-def check_carried_out(body: JobCreate | JobSpecification) -> None:
-    """Refuses: NotImplemented and others for what this release does not carry out."""
-    for task in (body.job_preparation_task, body.job_release_task):
-        if task is not None and task.container_settings is not None:
-            raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+def check_carried_out(tx: Tx, body: JobCreate | JobSpecification) -> None:
+    """Refuses: InvalidPropertyValue, and others for what this release does not carry out."""
     if body.job_manager_task is not None:
         new_tasks.check_carried_out(body.job_manager_task)
-    auto_pool = body.pool_info.auto_pool_specification
-    if auto_pool is not None and auto_pool.pool is not None:
-        check_machine(auto_pool.pool.virtual_machine_configuration)
-        check_start_task(auto_pool.pool.start_task)
+    check_job_containers(tx, body)
 
 
 def make_job(tx: Tx, body: JobCreate, schedule: JobScheduleRecord | None = None) -> JobRecord:

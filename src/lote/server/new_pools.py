@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lote.domain.pool import ALLOCATION, POOL
+from lote.server.container_rules import check_pool_containers
 from lote.server.handlers.certificates import check_certificates
 from lote.server.load import load_pool
 from lote.server.memory import PoolState
@@ -16,9 +17,8 @@ from lote.store import pools as rows
 from lote.store.records import PoolRecord
 from lote.wire.errors import Refused, invalid_property
 from lote.wire.formats import parse_duration
-from lote.wire.pool import PoolCreate, PoolReplace, PoolUpdate, StartTask
+from lote.wire.pool import PoolCreate, PoolReplace, PoolUpdate
 from lote.wire.rules import refuse_packages
-from lote.wire.vm import VirtualMachineConfiguration
 from lote.wire.vm_sizes import cores_of
 
 RESIZE_TIMEOUT_S = 900.0  # REST: resizeTimeout, 15 minutes
@@ -36,9 +36,8 @@ def make_pool(tx: Tx, body: PoolCreate) -> PoolState:
     formula = body.auto_scale_formula if body.enable_auto_scale else None
     if formula is not None:
         check_syntax(formula)
-    check_machine(body.virtual_machine_configuration)
     check_pool_packages(body)
-    check_start_task(body.start_task)
+    check_pool_containers(body)
     check_certificates(tx.db, body.certificate_references or [])
     taken = rows.get_pool(tx.db, body.id)
     if taken is not None:
@@ -100,16 +99,6 @@ def check_slots(vm_size: str, slots: int) -> None:
         raise invalid_property(
             "taskSlotsPerNode", slots, f"A node of size {vm_size} has at most {limit} slots."
         )
-
-
-def check_machine(machine: VirtualMachineConfiguration | None) -> None:
-    if machine is not None and machine.container_configuration is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
-
-
-def check_start_task(start: StartTask | None) -> None:
-    if start is not None and start.container_settings is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
 
 
 def check_pool_packages(body: PoolCreate | PoolUpdate | PoolReplace) -> None:

@@ -35,7 +35,8 @@ def check_carried_out(task: TaskCreate | JobManagerTask) -> None:
 
     Refuses: NotImplemented, InvalidApplicationPackageReferences.
     """
-    if task.container_settings is not None:
-        raise Refused("NotImplemented", "This release does not run tasks in containers yet.")
+    is_multi = isinstance(task, TaskCreate) and task.multi_instance_settings is not None
+    if is_multi and task.container_settings is not None:
+        raise Refused("NotImplemented", "Multi-instance tasks do not run in containers yet.")
     if task.application_package_references:
         refuse_packages(task.application_package_references)

@@ -22,7 +22,7 @@ from lote.server.node_orders import SECRET_BYTES, request_agent
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
 from lote.server.rehearsed import holds_node, rehearsed_start_task
-from lote.server.runs import amend, begin, failure_text, let_go, requeue, view_container
+from lote.server.runs import amend, begin, container_text, failure_text, let_go, requeue
 from lote.server.special_runs import resume_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
@@ -265,8 +265,9 @@ def start_task_info(tx: Tx, entry: StartTaskReport) -> str:
         shown["exitCode"] = entry.exit_code
     if entry.state == "completed":
         shown["result"] = "failure" if entry.failure else "success"
-    if entry.container:
-        shown["containerInfo"] = view_container(entry.container)
+    container = container_text(entry.container)
+    if container is not None:
+        shown["containerInfo"] = msgspec.json.decode(container)
     if entry.failure:
         shown["failureInfo"] = msgspec.json.decode(failure_text(entry.failure))
     return msgspec.json.encode(shown).decode()

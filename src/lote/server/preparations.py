@@ -5,7 +5,7 @@ from __future__ import annotations
 from lote.server.memory import AGAIN, JobState, NodeState, Placed
 from lote.server.owner import Tx
 from lote.server.placing import send_held
-from lote.server.runs import failure_text, kill, let_go, unprepare
+from lote.server.runs import container_text, failure_text, kill, let_go, unprepare
 from lote.store import special_runs as rows
 from lote.store.events import add_event
 from lote.store.records import PREPARATION
@@ -22,6 +22,7 @@ def take_special(tx: Tx, node: NodeState, entry: SpecialReport) -> None:
     run.end_us = None if entry.end_age_us is None else tx.now_us - entry.end_age_us
     run.exit_code = entry.exit_code
     run.failure = None if entry.failure is None else failure_text(entry.failure)
+    run.container = container_text(entry.container)
     run.retries = entry.retries
     age_us = entry.last_retry_age_us
     run.last_retry_us = None if age_us is None else tx.now_us - age_us

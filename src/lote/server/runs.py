@@ -55,10 +55,12 @@ def failure_text(failure: Failure) -> str:
     return _encode(shown).decode()
 
 
-def view_container(container: Container) -> dict[str, str]:
-    """The container of a task as the wire's containerInfo."""
+def container_text(container: Container | None) -> str | None:
+    """A container as the wire's containerInfo."""
+    if container is None:
+        return None
     shown = {"containerId": container.container_id, "state": container.state}
-    return shown | ({"error": container.error} if container.error else {})
+    return _encode(shown | ({"error": container.error} if container.error else {})).decode()
 
 
 def begin(tx: Tx, placed: Placed) -> None:

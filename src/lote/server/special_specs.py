@@ -12,7 +12,13 @@ from lote.wire.formats import parse_duration, spell_duration
 
 RELEASE_WALL_CLOCK = "PT15M"  # REST: job release task, the default and the most
 
-_SHARED = ("commandLine", "resourceFiles", "environmentSettings", "userIdentity")
+_SHARED = (
+    "commandLine",
+    "containerSettings",
+    "resourceFiles",
+    "environmentSettings",
+    "userIdentity",
+)
 
 
 def preparation_of(job: dict[str, Any]) -> SpecialTask | None:

@@ -250,6 +250,8 @@ def _execution(record: TaskRecord) -> Shown:
         shown["endTime"] = format_timestamp(record.end_us)
     if record.exit_code is not None:
         shown["exitCode"] = record.exit_code
+    if record.container and record.end_us is not None:
+        shown["containerInfo"] = msgspec.json.decode(record.container)
     if record.failure:
         shown["failureInfo"] = msgspec.json.decode(record.failure)
     if record.result is not None:

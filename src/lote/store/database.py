@@ -29,6 +29,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0009_rehearsals.sql",
     "0010_statistics.sql",
     "0011_multi_instance.sql",
+    "0012_containers.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

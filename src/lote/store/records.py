@@ -132,6 +132,7 @@ class SpecialRun(msgspec.Struct, gc=False):
     last_retry_us: int | None = None
     is_void: int = 0
     is_used: int = 0
+    container: str | None = None
 
 
 class JobCount(msgspec.Struct, gc=False):
@@ -229,6 +230,7 @@ class TaskRecord(msgspec.Struct, gc=False):
     last_retry_us: int | None
     last_requeue_us: int | None
     spans: str | None
+    container: str | None
     node_id: str | None
     node_pool_id: str | None
     spec: bytes

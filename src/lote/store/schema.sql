@@ -132,7 +132,8 @@ CREATE TABLE task (
   user_us INTEGER,
   kernel_us INTEGER,
   read_blocks INTEGER,
-  write_blocks INTEGER
+  write_blocks INTEGER,
+  container TEXT
 );
 CREATE UNIQUE INDEX task_by_id ON task (job_key, id);
 CREATE INDEX task_ready ON task (job_key, key) WHERE phase = 1;
@@ -252,6 +253,7 @@ CREATE TABLE special_run (
   last_retry_us INTEGER,
   is_void INTEGER NOT NULL,
   is_used INTEGER NOT NULL DEFAULT 0,
+  container TEXT,
   PRIMARY KEY (job_key, node_key, kind)
 ) WITHOUT ROWID;
 

@@ -295,6 +295,11 @@ def end_tasks(db: Connection, ends: Iterable[tuple[object, ...]]) -> None:
     add_job_use(db, [end[-1] for end in ends])
 
 
+def save_container(db: Connection, key: int, container: str | None) -> None:
+    """What is known of the container a task ran in."""
+    db.execute("UPDATE task SET container = ? WHERE key = ?", (container, key))
+
+
 def requeue_tasks(db: Connection, rows: Iterable[tuple[int, int, int, int | None, int]]) -> None:
     """Back to ready: (state_us, requeues +, reruns +, last_requeue_us or None, key) each."""
     db.executemany(_REQUEUE, rows)
@@ -316,6 +321,7 @@ def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_
         "UPDATE task SET phase = ?, previous_phase = phase, previous_us = state_us, state_us = ?,"
         " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
         " failure = NULL, retries = 0, reruns = 0, last_retry_us = NULL, spans = NULL,"
+        " container = NULL,"
         f" node_key = NULL, flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
         (phase, now_us, modified_us, key),
     )

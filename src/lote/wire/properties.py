@@ -184,7 +184,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "Machines": (
         Row(VirtualMachineConfiguration, RECORDED, (
-            (REFUSED, "serviceArtifactReference"), (LATER, "containerConfiguration"),
+            (REFUSED, "serviceArtifactReference"), (DONE, "containerConfiguration"),
         )),
         Row(VmImageReference, RECORDED, (
             (REFUSED, "virtualMachineImageId sharedGalleryImageId communityGalleryImageId"),
@@ -208,7 +208,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             (REFUSED, "inVMAccessControlProfileReferenceId"),
         )),
         Row(ServiceArtifactReference, REFUSED),
-        Row(ContainerConfiguration, LATER),
+        Row(ContainerConfiguration, DONE, ((RECORDED, "type"),)),
     ),
     "Networks and mounts": (
         Row(NetworkConfiguration, RECORDED, ((REFUSED, "subnetId"),)),
@@ -240,11 +240,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(JobConstraints),
         Row(JobNetworkConfiguration, REFUSED),
         Row(JobManagerTask, DONE, (
-            (LATER, "containerSettings applicationPackageReferences"),
+            (LATER, "applicationPackageReferences"),
             (RECORDED, "authenticationTokenSettings"),
         )),
-        Row(JobPreparationTask, DONE, ((LATER, "containerSettings"),)),
-        Row(JobReleaseTask, DONE, ((LATER, "containerSettings"),)),
+        Row(JobPreparationTask),
+        Row(JobReleaseTask),
         Row(JobDisable),
         Row(JobTerminate),
         Row(PoolInfo),
@@ -260,7 +260,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ),
     "Tasks": (
         Row(TaskCreate, DONE, (
-            (LATER, "containerSettings applicationPackageReferences"),
+            (LATER, "applicationPackageReferences"),
         )),
         Row(TaskGroup),
         Row(TaskReplace),
@@ -281,7 +281,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(AuthenticationTokenSettings, RECORDED),
     ),
     "Shared by several": (
-        Row(StartTask, DONE, ((LATER, "containerSettings"),)),
+        Row(StartTask),
         Row(ResourceFile, DONE, ((RECORDED, "identityReference"),)),
         Row(EnvironmentSetting),
         Row(MetadataItem),
@@ -289,9 +289,9 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(AutoUserSpecification),
         Row(NodeIdentityReference, RECORDED),
         Row(ApplicationPackageReference, LATER),
-        Row(TaskContainerSettings, LATER),
-        Row(ContainerHostBatchBindMountEntry, LATER),
-        Row(ContainerRegistryReference, LATER, ((REFUSED, "identityReference"),)),
+        Row(TaskContainerSettings),
+        Row(ContainerHostBatchBindMountEntry),
+        Row(ContainerRegistryReference, DONE, ((REFUSED, "identityReference"),)),
     ),
     "Certificates": (
         Row(CertificateCreate, RECORDED),

@@ -228,6 +228,9 @@ def check_container(name: str, settings: TaskContainerSettings | None) -> None:
     check_text(name + ".imageName", settings.image_name)
     if settings.registry is not None:
         check_registry(name + ".registry", settings.registry)
+    for index, mount in enumerate(settings.container_host_batch_bind_mounts or ()):
+        if mount.source is None:
+            raise missing_property(f"{name}.containerHostBatchBindMounts[{index}].source")
 
 
 def check_registry(name: str, registry: ContainerRegistryReference) -> None:

@@ -362,23 +362,6 @@ def test_numbers_as_strings_and_enums_in_any_case(raw):
     assert "metadata" not in shown
 
 
-CONTAINERS = {
-    "imageReference": IMAGE_SENT,
-    "nodeAgentSKUId": "batch.node.ubuntu 24.04",
-    "containerConfiguration": {"type": "dockerCompatible"},
-}
-
-
-def test_containers_are_refused_and_nothing_is_made(raw, empty_pool):
-    pool_id = fresh("contained")
-    machine = {"virtualMachineConfiguration": CONTAINERS}
-    check_error(raw("POST", "/pools", pool_body(pool_id, **machine)), 501, "NotImplemented")
-    assert raw("GET", f"/pools/{pool_id}").status == 404
-    before = raw("GET", f"/pools/{empty_pool}").body
-    check_error(raw("PATCH", f"/pools/{empty_pool}", machine), 501, "NotImplemented")
-    assert raw("GET", f"/pools/{empty_pool}").body == before
-
-
 PACKAGES = {"applicationPackageReferences": [{"applicationId": "blender"}]}
 
 

@@ -444,7 +444,10 @@ def test_a_list_of_dependencies_that_is_too_long(raw, linked_job):
 @pytest.mark.parametrize(
     "members",
     [
-        {"containerSettings": {"imageName": "ubuntu"}},
+        {
+            "multiInstanceSettings": {"numberOfInstances": 2, "coordinationCommandLine": "x"},
+            "containerSettings": {"imageName": "ubuntu"},
+        },
     ],
 )
 def test_what_is_not_carried_out_is_501_and_not_made(raw, lone_job, members):

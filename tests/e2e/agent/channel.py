@@ -44,6 +44,8 @@ class Channel:
     authorizations: list[str] = field(default_factory=list)
     connection: ServerConnection | None = None
     start_task_due: bool = True
+    accounts: list[frames.Account] = field(default_factory=list)
+    containers: frames.ContainerPool | None = None
     front: Front = field(default_factory=lambda: Front(0))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _last_run: int = 0
@@ -108,7 +110,7 @@ class Channel:
         due = self.start_task is not None and self.start_task_due
         return frames.Setup(
             "acct", self.url, "pool", True, self.slots, self.start_task, due,
-            self.auto_storage, confirmed,
+            self.auto_storage, confirmed, None, self.accounts, self.containers,
         )  # fmt: skip
 
     async def send(self, *sent: frames.ServerFrame) -> None:
@@ -140,13 +142,15 @@ class Channel:
         """The acknowledged entries of a kind."""
         return [entry for entry in self.entries if isinstance(entry, kind)]
 
-    async def ended(self, *names: tuple[int, int]) -> list[frames.Ended]:
+    async def ended(
+        self, *names: tuple[int, int], within_s: float = DEADLINE_S
+    ) -> list[frames.Ended]:
         """Wait until these runs were reported as ended; gives the reports."""
 
         def found() -> dict[tuple[int, int], frames.Ended]:
             return {(one.key, one.run): one for one in self.of(frames.Ended)}
 
-        await self.until(lambda: all(name in found() for name in names))
+        await self.until(lambda: all(name in found() for name in names), within_s)
         return [found()[name] for name in names]
 
     async def open(self, verb: str, path: str, **selected: Any) -> Answer:

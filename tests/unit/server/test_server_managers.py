@@ -236,8 +236,9 @@ def test_its_id_is_taken(bench):
 
 
 def test_what_no_task_can_have_no_manager_can(bench):
+    bench.add_pool()
     for member, code in (
-        ({"containerSettings": {"imageName": "i"}}, "NotImplemented"),
+        ({"containerSettings": {"imageName": "i"}}, "InvalidPropertyValue"),
         (
             {"applicationPackageReferences": [{"applicationId": "a"}]},
             "InvalidApplicationPackageReferences",

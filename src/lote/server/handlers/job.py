@@ -52,7 +52,7 @@ def create_job(tx: Tx, request: Request) -> Answer:
     """
     body: JobCreate = request.body
     check_job(body)
-    check_carried_out(body)
+    check_carried_out(tx, body)
     taken = rows.get_job(tx.db, body.id)
     if taken is not None:
         raise Refused("JobBeingDeleted" if taken.state == "deleting" else "JobExists")

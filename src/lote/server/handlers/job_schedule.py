@@ -70,7 +70,7 @@ def create_job_schedule(tx: Tx, request: Request) -> Answer:
     """
     body: JobScheduleCreate = request.body
     check_job_schedule(body)
-    check_carried_out(body.job_specification)
+    check_carried_out(tx, body.job_specification)
     taken = rows.get_job_schedule(tx.db, body.id)
     if taken is not None:
         code = "JobScheduleBeingDeleted" if taken.state == "deleting" else "JobScheduleExists"
@@ -216,7 +216,7 @@ def _move(tx: Tx, request: Request, event: str) -> Answer:
 
 
 def _save_spec(tx: Tx, record: JobScheduleRecord, spec: JobScheduleCreate) -> Answer:
-    check_carried_out(spec.job_specification)
+    check_carried_out(tx, spec.job_specification)
     rows.save_job_schedule(tx.db, record.key, spec=msgspec.json.encode(spec))
     tx.memory.touched_schedules.add(record.key)
     return _touched(tx, record)

@@ -60,6 +60,8 @@ def _view(run: SpecialRun, directory: str, url: str) -> dict[str, Any]:
     shown |= {"taskRootDirectory": directory, "taskRootDirectoryUrl": url}
     if run.exit_code is not None:
         shown["exitCode"] = run.exit_code
+    if run.container is not None:
+        shown["containerInfo"] = msgspec.json.decode(run.container)
     if run.failure is not None:
         shown["failureInfo"] = msgspec.json.decode(run.failure)
     if run.kind == PREPARATION:

@@ -9,15 +9,14 @@ import msgspec
 
 from lote.domain.pool import ALLOCATION, NEEDS_STEADY, pool_refusal
 from lote.server.conditions import check_write
+from lote.server.container_rules import check_pool_containers
 from lote.server.fleet import begin_leave, hasten_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import PoolState
 from lote.server.new_pools import (
-    check_machine,
     check_pool_packages,
     check_slots,
-    check_start_task,
     make_pool,
     resize_timeout_s,
 )
@@ -107,9 +106,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
     check_pool_update(body)
     record, pool = changeable_pool(tx, request, "update")
     check_certificates(tx.db, body.certificate_references or [])
-    check_machine(body.virtual_machine_configuration)
     check_pool_packages(body)
-    check_start_task(body.start_task)
     given = [name for name in body.__struct_fields__ if getattr(body, name) is not None]
     fixed = [name for name in given if name not in _ALWAYS_PATCHABLE] if pool.nodes else []
     if fixed:
@@ -132,7 +129,6 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     record, pool = changeable_pool(tx, request, "update")
     check_certificates(tx.db, body.certificate_references or [])
     check_pool_packages(body)
-    check_start_task(body.start_task)
     spec = msgspec.json.decode(record.spec, type=PoolCreate, strict=False)
     spec.start_task = body.start_task
     spec.application_package_references = body.application_package_references or None
@@ -248,6 +244,7 @@ def touched_pool(tx: Tx, record: PoolRecord) -> Answer:
 
 
 def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) -> Answer:
+    check_pool_containers(spec)
     raw = msgspec.json.encode(spec)
     set_up_pool(pool, msgspec.json.decode(raw))
     rows.save_pool(

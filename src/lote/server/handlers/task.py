@@ -11,6 +11,7 @@ from lote.domain.task import task_refusal
 from lote.scheduler.ready import ReadyTask
 from lote.server import job_ends
 from lote.server.conditions import check_write
+from lote.server.container_rules import check_task_container, job_runs_containers
 from lote.server.gangs import instances_of
 from lote.server.handlers.job import existing_job, writable_job
 from lote.server.memory import FORGET, JobState
@@ -108,6 +109,7 @@ def add_entries(
     """Insert checked tasks; for each its row key, or why it was refused."""
     memory = tx.memory
     uses_dependencies, acts_on_failure = job.uses_dependencies, job.acts_on_failure
+    has_containers = job_runs_containers(tx, job)
     results: list[int | Refused] = []
     fresh: list[rows.NewTask] = []
     for task, raw in entries:
@@ -119,6 +121,11 @@ def add_entries(
                 task, uses_dependencies=uses_dependencies, acts_on_failure=acts_on_failure
             )
             check_carried_out(task)
+            is_contained = task.container_settings is not None
+            if has_containers is not None and is_contained is not has_containers:
+                check_task_container(
+                    "containerSettings", task.container_settings, has=has_containers
+                )
             if job.preparation is not None:
                 check_special_id(job, task.id)
         except Refused as refused:

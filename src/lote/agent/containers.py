@@ -1,0 +1,194 @@
+"""The talker's side of its container crew, which it starts when its pool runs containers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from lote.agent import orders
+from lote.agent.container_orders import order_of
+from lote.agent.container_words import (
+    Began,
+    Broken,
+    CrewSettings,
+    End,
+    Fetched,
+    Note,
+    Over,
+    Prefetch,
+    Word,
+    note_of,
+    pack,
+)
+from lote.agent.environment import Base
+from lote.agent.failures import failure
+from lote.agent.layout import Layout
+from lote.agent.links import SpawnerBroken
+from lote.agent.log import Log
+from lote.agent.settings import AgentSettings
+from lote.agent.work import Work
+from lote.wire.frames import Container, ContainerPool, Failure
+
+RECEIVE_BYTES = 1 << 18
+COMMAND = (sys.executable, "-P", "-m", "lote.agent.container_crew")
+_DETAILS = {"ContainerInvalidImage": "ImageName"}
+
+
+class Containers:
+    """Starts the crew, sends it orders and words, receives its notes.
+
+    ``on_note`` gets what it says of runs, as spawners say it, and at the end the container;
+    ``on_fetched`` what keeps the node from running containers, nothing when it can; ``on_lost`` is
+    called when the crew is gone.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        layout: Layout,
+        log: Log,
+        on_note: Callable[[orders.Note, Container | None], None],
+        on_fetched: Callable[[list[Failure]], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._log = log
+        self._on_note = on_note
+        self._on_fetched = on_fetched
+        self._on_lost = on_lost
+        self._pool: ContainerPool | None = None
+        self._link: socket.socket | None = None
+        self._unsent = bytearray()
+        self._pid: int | None = None
+        self._troubles: list[Failure] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The crew's process, if it was started."""
+        return self._pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node can run containers and has its pool's images."""
+        return self._troubles == []
+
+    def set_up(self, pool: ContainerPool) -> None:
+        """What the server says of the pool, each time it says it; the first time starts a crew."""
+        self._pool = pool
+        if self._link is None:
+            self._start()
+            self._tell(Prefetch(pool.images, pool.registries))
+        elif self._troubles is not None:
+            self._on_fetched(self._troubles)
+
+    def begin(self, work: Work, key: int, base: Base) -> None:
+        """Run an attempt, beside the spawners; ``key`` is what notes call it."""
+        pool = self._pool
+        assert pool is not None
+        self._tell(order_of(work, key, base, self._layout, pool.registries))
+
+    def end(self, key: int, run: int) -> None:
+        """End a run's container, if it has one."""
+        if self._link is not None:
+            self._tell(End(key, run))
+
+    def close(self) -> None:
+        """Hang up: the crew ends all containers and exits."""
+        if self._link is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._link)
+        loop.remove_writer(self._link)
+        self._link.close()
+
+    def _start(self) -> None:
+        os.makedirs(self._layout.containers, 0o700, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        settings = CrewSettings(
+            shlex.split(self._settings.container_command),
+            shlex.split(self._settings.container_options),
+            self._layout.root,
+            self._layout.containers,
+        )
+        words = [*COMMAND, msgspec.json.encode(settings).decode()]
+        # A session of its own: when the agent is killed with all that is in its session, the crew
+        # is what ends the containers.
+        process = subprocess.Popen(words, stdin=theirs.fileno(), start_new_session=True)
+        process.returncode = 0  # the talker reaps its children; Popen must not wait for it
+        theirs.close()
+        self._pid = process.pid
+        self._link = ours
+        ours.setblocking(False)
+        asyncio.get_running_loop().add_reader(ours, self._receive, ours, orders.Unpacker())
+
+    def _receive(self, link: socket.socket, unpacker: orders.Unpacker) -> None:
+        try:
+            chunk = link.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            chunk = b""
+        if not chunk:
+            self._on_lost()
+            return
+        for message in unpacker.feed(chunk):
+            self._take(note_of(message))
+
+    def _take(self, note: Note) -> None:
+        match note:
+            case Broken():
+                raise SpawnerBroken(note.text)
+            case Began():
+                started = (orders.STARTED, note.key, note.run, note.attempt, note.start_s)
+                self._on_note(started, None)
+            case Over():
+                self._on_note(_ended(note), note.container)
+            case Fetched():
+                self._take_fetched(note)
+
+    def _take_fetched(self, note: Fetched) -> None:
+        self._troubles = [_failure(*one) for one in note.troubles]
+        code = self._troubles[0].code if self._troubles else "none"
+        self._log.event("containers_ready", failure=code)
+        self._on_fetched(self._troubles)
+
+    def _tell(self, word: Word) -> None:
+        assert self._link is not None
+        self._unsent += pack(word)
+        self._send_unsent(self._link)
+
+    def _send_unsent(self, link: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            del self._unsent[: link.send(self._unsent)]
+        except BlockingIOError:
+            pass  # the loop calls again when there is room
+        except (BrokenPipeError, ConnectionResetError):
+            self._unsent.clear()
+            loop.call_soon(self._on_lost)
+            return
+        if self._unsent:
+            loop.add_writer(link, self._send_unsent, link)
+        else:
+            loop.remove_writer(link)
+
+
+def _ended(note: Over) -> orders.Ended:
+    """As a spawner says it; a container's exit code as that of a process."""
+    status = None if note.exit_code is None else note.exit_code << 8
+    return (
+        orders.ENDED, note.key, note.run, note.attempt, note.start_s, note.end_s, status, 0.0, 0.0,
+        note.trouble, 0, 0,
+    )  # fmt: skip
+
+
+def _failure(code: str, subject: str, message: str) -> Failure:
+    return failure(code, ("Message", message), (_DETAILS.get(code, "Subject"), subject))

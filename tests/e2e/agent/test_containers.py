@@ -1,0 +1,195 @@
+"""Tasks in containers, by a real agent and podman."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from channel import Agent, Channel
+from container_images import OPTIONS, busybox_image, containers_of
+
+from lote.wire import frames
+
+WITHIN_S = 90.0  # podman takes half a second a step, and much more on a busy machine
+POOL = frames.ContainerPool([], [])
+SETTINGS = {"task_uid_base": 64000, "container_command": "podman", "container_options": OPTIONS}
+IS_ROOT = os.geteuid() == 0
+ADMIN = {"autoUser": {"scope": "pool", "elevationLevel": "admin"}}
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    with busybox_image() as name:
+        yield name
+
+
+def inside(image: str, command: str, **settings: object) -> dict[str, Any]:
+    line = f"/bin/sh -c '{command}'" if command else ""
+    return {"commandLine": line, "containerSettings": {"imageName": image, **settings}}
+
+
+async def ready(channel: Channel) -> None:
+    await channel.until(lambda: bool(channel.of(frames.ContainersReady)), WITHIN_S)
+
+
+def said(agent: Agent, number: int) -> list[str]:
+    return agent.task(number, "stdout.txt").read_text().splitlines()
+
+
+def test_tasks_run_in_containers(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        root = agent.root
+        first = inside(image, 'id -u; id -g; pwd; echo "$MINE"; echo $MADE_BY; touch made; exit 3')
+        first["environmentSettings"] = [{"name": "MINE", "value": "two\nlines = #1"}]
+        mounts = [{"source": "Task"}, {"source": "Shared", "isReadOnly": True}]
+        script = f"id -u; ls {root}; touch {root}/shared/x || echo read-only"
+        names = await channel.run(
+            first,
+            inside(image, ""),
+            inside(image, "pwd; echo $HOME", workingDirectory="containerImageDefault"),
+            inside(image, script, containerHostBatchBindMounts=mounts) | {"userIdentity": ADMIN},
+            inside(image, f"test -e {root} || pwd", containerHostBatchBindMounts=[]),
+            inside(image, "pwd", containerRunOptions="--rm --workdir /bin"),
+            {"commandLine": "/bin/true"},
+        )
+        ended = await channel.ended(*names, within_s=WITHIN_S)
+        assert [one.exit_code for one in ended] == [3, 0, 0, 0, 0, 0, None]
+        uid = "64000" if IS_ROOT else "0"
+        wd = str(agent.task(1, "wd"))
+        assert said(agent, 1) == [uid, uid, wd, "two", "lines = #1", "image"]
+        made = agent.task(1, "wd/made").stat()
+        assert made.st_uid == agent.task(1, "stdout.txt").stat().st_uid
+        assert made.st_uid == (64000 if IS_ROOT else os.geteuid())
+        assert said(agent, 2) == ["said by the image"]
+        assert said(agent, 3) == ["/tmp", str(agent.task(3, "wd"))]
+        assert said(agent, 4)[:3] == ["0", "shared", "workitems"]
+        assert said(agent, 4)[3:] == ["read-only"]
+        assert said(agent, 5) == ["/tmp"]
+        assert said(agent, 6) == ["/bin"]
+        for one in ended[:-1]:
+            assert one.container is not None
+            assert (one.container.state, one.container.error) == ("exited", "")
+            assert len(one.container.container_id) == 64
+        assert ended[-1].failure is not None  # a pool with containers runs nothing else
+        assert ended[-1].failure.code == "TaskSchedulingConstraintFailed"
+        assert containers_of(root) == []
+
+    node.drive(scenario, SETTINGS, containers=POOL, slots=8)
+
+
+def test_what_cannot_run_says_why(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        names = await channel.run(
+            {"commandLine": "no-such-program", "containerSettings": {"imageName": image}},
+            inside(image, "true", containerRunOptions="--no-such-option"),
+            inside("Not/A/Valid/Name", "true"),
+            inside(image, 'test "$AGAIN" || exit 1') | {"constraints": {"maxTaskRetryCount": 1}},
+        )
+        ended = await channel.ended(*names, within_s=WITHIN_S)
+        failures = [one.failure for one in ended]
+        assert [one and one.code for one in failures] == [
+            "CommandProgramNotFound",
+            "ContainerInvalidSettings",
+            "ContainerInvalidImage",
+            "FailureExitCode",
+        ]
+        assert [one.exit_code for one in ended] == [None, None, None, 1]
+        assert failures[0] is not None
+        assert "no-such-program" in dict(failures[0].details)["Message"]
+        assert ended[0].container is not None
+        assert failures[1] is not None
+        assert "no-such-option" in dict(failures[1].details)["Message"]
+        assert ended[3].retries == 1
+        assert containers_of(agent.root) == []
+
+    node.drive(scenario, SETTINGS, containers=POOL, slots=4)
+
+
+def test_killed_tasks_leave_no_container(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        forever = inside(image, "touch begun; sleep 1000 & sleep 1000")
+        limited = forever | {"constraints": {"maxWallClockTime": "PT3S"}}
+        names = await channel.run(forever, limited)
+        await channel.until(lambda: agent.task(1, "wd/begun").exists(), WITHIN_S)
+        await channel.send(frames.Kill([names[0]]))
+        ended = await channel.ended(*names, within_s=WITHIN_S)
+        assert [one.failure and one.failure.code for one in ended] == ["TaskEnded"] * 2
+        assert ended[0].exit_code == 128 + signal.SIGKILL
+        assert containers_of(agent.root) == []
+
+    node.drive(scenario, SETTINGS, containers=POOL)
+
+
+def test_containers_go_with_their_agent(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        forever = inside(image, "touch begun; sleep 1000")
+        await channel.run(forever)
+        await channel.until(lambda: agent.task(1, "wd/begun").exists(), WITHIN_S)
+        agent.process.kill()
+        agent.process.wait()
+        await channel.until(lambda: containers_of(agent.root) == [], WITHIN_S)
+
+    node.drive(scenario, SETTINGS, containers=POOL)
+
+
+def test_a_start_task_runs_in_a_container_after_the_images_came(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+
+        def completed() -> list[frames.StartTaskReport]:
+            return [one for one in channel.of(frames.StartTaskReport) if one.state == "completed"]
+
+        await channel.until(lambda: bool(completed()), WITHIN_S)
+        (report,) = completed()
+        assert (report.exit_code, report.failure) == (0, None)
+        assert report.container is not None
+        text = (agent.root / "startup/stdout.txt").read_text()
+        assert text.split() == ["image", f"{agent.root}/startup/wd"]
+
+    start = json.dumps(inside(image, "echo $MADE_BY; pwd")).encode()
+    pool = frames.ContainerPool([image], [])
+    node.drive(scenario, SETTINGS, containers=pool, start_task=start)
+
+
+def test_an_image_that_cannot_be_had_is_a_trouble_of_the_node(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await channel.until(lambda: bool(channel.of(frames.NodeTrouble)), WITHIN_S)
+        ((error,),) = [one.errors for one in channel.of(frames.NodeTrouble)]
+        assert error.code == "ContainerInvalidImage"
+        assert dict(error.details)["ImageName"] == "Not/A/Valid/Name"
+        assert "Message" in dict(error.details)
+        assert not channel.of(frames.ContainersReady)
+        assert not channel.of(frames.StartTaskReport)
+
+    pool = frames.ContainerPool([image, "Not/A/Valid/Name"], [])
+    start = json.dumps({"commandLine": "/bin/true"}).encode()
+    node.drive(scenario, SETTINGS, containers=pool, start_task=start)
+
+
+def test_a_node_without_a_container_command_says_what_is_missing(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await channel.until(lambda: bool(channel.of(frames.NodeTrouble)))
+        ((error,),) = [one.errors for one in channel.of(frames.NodeTrouble)]
+        assert error.code == "ContainerRuntimeUnavailable"
+        message = dict(error.details)["Message"]
+        assert message.startswith("no-such-podman is not on this machine. Install podman")
+
+    node.drive(scenario, {"container_command": "no-such-podman --flag"}, containers=POOL)
+
+
+def test_a_pool_without_containers_runs_no_task_that_asks_for_one(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        (ended,) = await channel.ended(*await channel.run(inside("any", "true")))
+        assert ended.failure is not None
+        assert ended.failure.code == "TaskSchedulingConstraintFailed"
+        assert ended.exit_code is None
+
+    node.drive(scenario)

@@ -1,0 +1,118 @@
+"""What is asked of the container command; a script stands in that writes down what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from lote.agent.container_engine import ContainerEngine
+from lote.agent.container_line import ContainerFailed
+from lote.wire.frames import Registry
+
+PASSWORD = "pa55 word"
+REGISTRY = Registry("https://r.io/", "me", PASSWORD)
+SCRIPT = """#!/bin/sh
+echo "$@" >>{folder}/asked
+case "$*" in
+*--version*) echo "{name} version 1.2.3" ;;
+*"image inspect"*) exit 1 ;;
+*pull*)
+    for word in "$@"; do
+        case $word in {crew}*) login=$word ;; esac
+    done
+    [ -d "$login" ] && login=$login/config.json
+    [ -z "$login" ] || cp "$login" {folder}/login
+    case "$*" in *refused*) echo "no: {password} is wrong" >&2; exit 125 ;; esac
+    case "$*" in *slow*) exec sleep 600 ;; esac ;;
+*"ps --all"*) echo one two ;;
+esac
+"""
+
+
+class Stand:
+    """An engine over the script."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.crew = folder / "crew"
+        self.crew.mkdir()
+        script = folder / "script"
+        script.write_text(
+            SCRIPT.format(folder=folder, name=name, crew=self.crew, password=PASSWORD)
+        )
+        script.chmod(0o755)
+        self.engine = ContainerEngine([str(script), "--flag"], [], "/root", str(self.crew))
+        self.engine.find()
+
+    @property
+    def asked(self) -> list[str]:
+        return (self.folder / "asked").read_text().splitlines()
+
+    @property
+    def auths(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = json.loads((self.folder / "login").read_text())["auths"]
+        return found
+
+
+@pytest.fixture(params=["podman", "Docker"])
+def stand(tmp_path, request):
+    return Stand(tmp_path, request.param)
+
+
+def fetch(stand: Stand, image: str, *registries: Registry) -> str:
+    return stand.engine.fetch(image, registries, threading.Event())
+
+
+def test_what_an_earlier_crew_left_is_removed_at_first(stand):
+    assert stand.asked == [
+        "--flag --version",
+        "--flag ps --all --quiet --filter label=lote.node=/root",
+        "--flag rm --force one two",
+    ]
+
+
+def test_an_image_is_pulled_with_the_login_of_its_registry(stand):
+    assert fetch(stand, "r.io/tool", Registry("other.io", "x", "y"), REGISTRY) == "r.io/tool:latest"
+    assert stand.auths == {"r.io": {"auth": "bWU6cGE1NSB3b3Jk"}}
+    assert not list(stand.crew.iterdir())  # it was there for the pull only
+    assert PASSWORD not in "".join(stand.asked)
+    assert "bWU6cGE1NSB3b3Jk" not in "".join(stand.asked)
+
+
+def test_an_image_of_the_default_registry(stand):
+    fetch(stand, "tool", REGISTRY)
+    assert not (stand.folder / "login").exists()
+    fetch(stand, "tool", Registry("docker.io", "me", PASSWORD))
+    assert set(stand.auths) == {"docker.io", "https://index.docker.io/v1/"}
+
+
+def test_why_an_image_cannot_be_had_is_told_without_the_password(stand):
+    with pytest.raises(ContainerFailed) as caught:
+        fetch(stand, "r.io/refused", REGISTRY)
+    trouble = ("ContainerInvalidImage", "no: *** is wrong", "r.io/refused:latest")
+    assert caught.value.trouble == trouble
+    with pytest.raises(ContainerFailed) as caught:
+        fetch(stand, "--privileged")
+    assert caught.value.trouble[0] == "ContainerInvalidImage"
+
+
+def test_a_pull_that_nobody_wants_any_more_ends(stand):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ContainerFailed) as caught:
+        stand.engine.fetch("slow", [], stop)
+    assert caught.value.trouble[0] == "TaskEnded"
+
+
+def test_a_command_that_does_not_work_here(tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho no daemon >&2\nexit 1\n")
+    script.chmod(0o755)
+    with pytest.raises(ContainerFailed) as caught:
+        ContainerEngine([str(script)], [], "/root", str(tmp_path)).find()
+    code, message, _ = caught.value.trouble
+    assert code == "ContainerRuntimeUnavailable"
+    assert message.startswith(f"{script}: no daemon. Install podman or docker")
