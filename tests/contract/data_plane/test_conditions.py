@@ -56,6 +56,7 @@ WRITES: list[tuple[Callable[[Raw], Made], str, str, object, int]] = [
     (make_pool, "DELETE", "", None, 202),
     (make_pool, "POST", "/resize", {"targetLowPriorityNodes": 0}, 202),
     (make_pool, "POST", "/stopresize", None, 202),
+    (make_pool, "POST", "/enableautoscale", {"autoScaleFormula": "$TargetDedicatedNodes=0;"}, 200),
     (make_job, "PATCH", "", {"priority": 1}, 200),
     (make_job, "PUT", "", {"poolInfo": {"poolId": "p"}}, 200),
     (make_job, "DELETE", "", None, 202),

@@ -136,6 +136,9 @@ def test_of_a_schedule(batch, pool, raw):
     assert one["stats"]["userCPUTime"] == stats["userCPUTime"]
     shown = raw("GET", f"/jobschedules?$filter=id%20eq%20'{schedule_id}'&$expand=stats").json
     assert shown["value"][0]["stats"]["userCPUTime"] == stats["userCPUTime"]
+    raw("DELETE", f"/jobs/{one['id']}")  # what its job used goes with it
+    until(lambda: raw("GET", f"/jobs/{one['id']}").status == 404)
+    assert stats_of(raw, path)["userCPUTime"] == "PT0S"
     raw("DELETE", path)
 
 
