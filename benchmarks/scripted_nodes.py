@@ -1,12 +1,12 @@
-"""How many completions a second does the server's core sustain, with 1,000 nodes?
+"""How many completions a second does the server's core sustain, with 1,000 and with 5,000 nodes?
 
-The owner, its database on disk and 1,000 scripted nodes of 16 slots, in one thread on a stepped
-clock. A million tasks of 30 to 90 simulated seconds go through. Simulated time goes on in steps, so
-that one transaction meets so many completions: as many as wait when it comes late. What counts is
-the time that the server's core spends (decoding requests, transactions, frames for agents); what
-the scripted nodes spend is not in it, and neither is any socket.
+The owner, its database on disk and scripted nodes of 16 slots, in one thread on a stepped clock.
+Tasks of 30 to 90 simulated seconds go through, a million of them with 5,000 nodes. Simulated time
+goes on in steps, so that one transaction meets so many completions: as many as wait when it comes
+late. What counts is the time that the server's core spends (decoding requests, transactions, frames
+for agents); what the scripted nodes spend is not in it, and neither is any socket.
 
-    python benchmarks/scripted_nodes.py [--tasks 1000000] [--nodes 1000] [--profile FILE]
+    python benchmarks/scripted_nodes.py [--tasks 1000000] [--nodes 5000] [--profile FILE]
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ QUESTION = "scripted nodes"
 SLOTS = 16
 MEAN_S = 60  # simulated; tasks take 30 to 90
 BASE_URL = "http://lote.bench"
-GROUPS = (16, 128, 1024)  # completions that one transaction meets
+# Completions that one transaction meets, with how many nodes, and the share of all tasks.
+SIZES = ((16, 1000, 0.1), (128, 1000, 0.1), (1024, 1000, 0.25), (1024, 5000, 1.0))
+RUNS_MAX = 2
+RATE_MIN = 8000.0
+GROWN_MIB_MAX = 16.0  # from the first tenth of the completions to the last
 _BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 Deliver = Callable[[list[ServerFrame]], None]
@@ -194,6 +198,9 @@ class Run(msgspec.Struct):
     whole_s: float
     before_bytes: int
     loaded_bytes: int
+    busy_bytes: int
+    """When a tenth had completed."""
+    done_bytes: int
     peak_bytes: int
 
 
@@ -224,16 +231,22 @@ def go_through(core: Core, nodes: int, tasks: int, group: int) -> Run:
     core.spent_s = 0.0
     began = time.perf_counter()
     step_us = int(1e6 * group * MEAN_S / (nodes * SLOTS))
-    while core.counts()["completed"] < tasks:
+    busy_bytes = 0
+    while (completed := core.counts()["completed"]) < tasks:
+        if not busy_bytes and completed >= tasks / 10:
+            busy_bytes = rss_bytes(os.getpid())
         core.engine.advance_to(core.world.now_us() + step_us)
         core.turn()
     whole_s = time.perf_counter() - began
     counts = core.counts()
     if counts["succeeded"] != tasks or check_invariants(core.reader):
         raise RuntimeError(f"the record is not what it should be: {counts}")
+    pid = os.getpid()
+    done_bytes, peak_bytes = rss_bytes(pid), peak_rss_bytes(pid)
     return Run(
-        accepted_s, core.spent_s, whole_s, before_bytes, loaded_bytes, peak_rss_bytes(os.getpid())
-    )
+        accepted_s, core.spent_s, whole_s,
+        before_bytes, loaded_bytes, busy_bytes, done_bytes, peak_bytes,
+    )  # fmt: skip
 
 
 def run_apart(nodes: int, tasks: int, group: int, profile: Path | None) -> Run:
@@ -272,45 +285,55 @@ def _run_here(nodes: int, tasks: int, group: int, profile: Path | None) -> Run:
 
 
 @contextmanager
-def prepared(given: argparse.Namespace, tasks: int, group: int) -> Iterator[Callable[[], Run]]:
+def prepared(
+    nodes: int, tasks: int, group: int, profile: Path | None
+) -> Iterator[Callable[[], Run]]:
     """Nothing to prepare."""
-    yield lambda: run_apart(given.nodes, tasks, group, given.profile)
+    yield lambda: run_apart(nodes, tasks, group, profile)
 
 
-def completions(given: argparse.Namespace, tasks: int, group: int, runs: int) -> Iterator[Figure]:
+def completions(
+    given: argparse.Namespace, nodes: int, tasks: int, group: int, runs: int
+) -> Iterator[Figure]:
     """What the core sustains when each transaction meets so many completions."""
-    kept = repeat(lambda: prepared(given, tasks, group), runs, **reference_count(given))
-    name = f"{tasks:,} tasks, {given.nodes:,} nodes x {SLOTS} slots, {group} ends a transaction"
-    last = kept.results[-1]
+    kept = repeat(
+        lambda: prepared(nodes, tasks, group, given.profile), runs, **reference_count(given)
+    )
+    name = f"{tasks:,} tasks, {nodes:,} nodes x {SLOTS} slots, {group} ends a transaction"
+    last, is_last = kept.results[-1], (group, nodes) == SIZES[-1][:2]
     yield _figure(name, "tasks/s", [tasks / one.spent_s for one in kept.results], kept, note=(
         f"{1e6 * last.spent_s / tasks:.1f} µs a task, with the nodes' own work in the same thread"
         f" {1e6 * last.whole_s / tasks:.1f}"
-    ))  # fmt: skip
-    if group == GROUPS[-1]:
+    ), must=RATE_MIN if is_last else None)  # fmt: skip
+    if is_last:
         grown = [(one.loaded_bytes - one.before_bytes) / tasks for one in kept.results]
-        yield _figure(f"{name}: queue's memory", "bytes a task", grown, kept)
+        yield _figure(f"{name}: queue's memory", "bytes a task", grown, kept, better="less")
         peaks = [one.peak_bytes / (1 << 20) for one in kept.results]
-        yield _figure(f"{name}: most memory, nodes and all", "MiB", peaks, kept)
+        yield _figure(f"{name}: most memory, nodes and all", "MiB", peaks, kept, better="less")
+        later = [(one.done_bytes - one.busy_bytes) / (1 << 20) for one in kept.results]
+        what = f"{name}: memory at the end, to that when a tenth had completed"
+        yield _figure(what, "MiB more", later, kept, better="less", must=GROWN_MIB_MAX)
 
 
 def _figure(
-    what: str, unit: str, values: list[float], runs: Repeated[Run], note: str = ""
+    what: str, unit: str, values: list[float], runs: Repeated[Run], **more: object
 ) -> Figure:
-    return from_runs(QUESTION, what, unit, values, runs, note=note)
+    return from_runs(QUESTION, what, unit, values, runs, **more)
 
 
 def measure(given: argparse.Namespace) -> Iterator[Figure]:
-    """Small groups with fewer tasks, then all tasks in large ones."""
+    """Few nodes with fewer tasks, then all nodes and tasks; or only as many nodes as asked for."""
     tasks = given.tasks or (20_000 if given.small else 1_000_000)
-    for group in GROUPS[:-1]:
-        yield from completions(given, max(tasks // 10, 1), group, min(given.runs, 3))
-    yield from completions(given, tasks, GROUPS[-1], 1)
+    for group, nodes, share in SIZES:
+        if given.nodes in (None, nodes):
+            runs = min(given.runs, RUNS_MAX) if share < 1 else 1
+            yield from completions(given, nodes, max(int(tasks * share), 1), group, runs)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What only this benchmark takes."""
     parser.add_argument("--tasks", type=int)
-    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, choices=sorted({nodes for _, nodes, _ in SIZES}))
     parser.add_argument("--profile", type=Path, help="write cProfile's figures of the core there")
 
 

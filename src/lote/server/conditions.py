@@ -19,7 +19,7 @@ def parse_conditions(headers: Mapping[str, str], allowed: Allowed) -> Conditions
     Headers that mean nothing to the operation are not looked at. Refuses: InvalidHeaderValue for
     a date that is none.
     """
-    if allowed == "none" or not any(name in headers for name in _NAMES):
+    if allowed == "none" or headers.keys().isdisjoint(_NAMES):
         return NO_CONDITIONS
     has_etags = allowed == "all"  # a file has only its time
     return Conditions(

@@ -12,7 +12,7 @@ import logging
 import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import ModuleType
 from typing import Any, cast
 from urllib.parse import unquote_plus
@@ -131,6 +131,7 @@ class Service:
         self._bearer = bearer
         self._settings = settings
         self._account = account
+        self._prefix = f"/{account.name.lower()}/"
         self._owner = owner
         self._streams = streams
         self._files = file_handlers.Files(owner, streams)
@@ -306,7 +307,8 @@ class Service:
         shared_key.verify(method, raw_path, raw_query, headers, name, signature, self._account.keys)
 
     def _is_prefixed(self, raw_path: str) -> bool:
-        return raw_path.lower().startswith(f"/{self._account.name.lower()}/")
+        prefix = self._prefix
+        return raw_path[: len(prefix)].lower() == prefix
 
     # -- calling ----------------------------------------------------------------------------
 
@@ -362,7 +364,8 @@ class Service:
             headers.append((b"dataserviceid", url.encode("latin-1")))
         if answer.location is not None and "location" in operation.headers:
             headers.append((b"location", (request.base_url + answer.location).encode()))
-        if answer.body is not None and not any(name == b"content-type" for name, _ in headers):
+        has_type = bool(answer.headers) and any(name == b"content-type" for name, _ in headers)
+        if answer.body is not None and not has_type:
             headers.append((b"content-type", JSON_TYPE))
         status = answer.status or operation.status
         if answer.length is None:
@@ -402,12 +405,21 @@ def _encoded(headers: list[tuple[str, str]]) -> Headers:
 
 def parse_query(raw_query: str) -> dict[str, str]:
     """Options by lower-case name without ``$``; the first of a repeated one."""
+    if len(raw_query) <= shared_key.CACHED_QUERY_CHARS_MAX:
+        return _parse_short_query(raw_query).copy()
+    return _parse_query(raw_query)
+
+
+def _parse_query(raw_query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in raw_query.split("&"):
         name, _, value = part.partition("=")
         if name:
             found.setdefault(unquote_plus(name).lower().lstrip("$"), unquote_plus(value))
     return found
+
+
+_parse_short_query = lru_cache(maxsize=256)(_parse_query)
 
 
 def check_content_type(value: str | None) -> None:
