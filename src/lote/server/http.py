@@ -55,6 +55,7 @@ from lote.server.recent import FROM_THE_RECORD, RecentAnswers
 from lote.server.rehearsal_pages import answer_rehearsal, is_rehearsal
 from lote.server.rehearsed import count_throttled
 from lote.server.request import Answer, Request
+from lote.server.statistics import wants_stats
 from lote.server.streams import Streams
 from lote.server.throttling import Throttle
 from lote.settings import Settings
@@ -340,7 +341,7 @@ class Service:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._read_apart, handler, request)
         # A point read in the page cache costs less than handing it to a thread.
-        if request.operation.name in FROM_THE_RECORD:
+        if request.operation.name in FROM_THE_RECORD and not wants_stats(request):
             return self._recent.get(request, partial(handler, self._quick_reader, request))
         return cast(Answer, handler(self._quick_reader, request))
 

@@ -26,6 +26,8 @@ Shown = dict[str, Any]
 def wants_stats(request: Request) -> bool:
     """Whether the answer is to have statistics. REST: by ``$expand``, or named in ``$select``."""
     query = request.query
+    if len(query) == 1:
+        return False  # the api-version
     return any("stats" in query.get(option, "").replace(" ", "").split(",") for option in _OPTIONS)
 
 

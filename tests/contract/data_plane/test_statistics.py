@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 from azure.batch import models as m
@@ -116,6 +117,9 @@ def test_of_a_pool(batch, pool, raw):
     assert stats["usageStats"].keys() == {"startTime", "lastUpdateTime", "dedicatedCoreTime"}
     (shown,) = batch.list_pools(filter=f"id eq '{pool}'", expand=["stats"])
     assert shown.pool_statistics.usage_statistics.dedicated_core_time.total_seconds() > 0
+    first, second = (stats_of(raw, f"/pools/{pool}")["lastUpdateTime"] for _ in range(2))
+    # whether or not anything was committed in between
+    assert datetime.fromisoformat(first) < datetime.fromisoformat(second)
 
 
 def test_of_a_schedule(batch, pool, raw):
