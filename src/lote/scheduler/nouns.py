@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from lote.scheduler.levels import Levels
 from lote.scheduler.plan import Collecting
@@ -155,6 +156,14 @@ class Yielding:
         self.is_leaving = is_leaving  # it is being ended already, for whatever reason
 
 
+class Promise(NamedTuple):
+    """Slots on each of these nodes that are coming free are for a task of this job that waits."""
+
+    job_key: int
+    node_keys: tuple[int, ...]
+    slots: int
+
+
 class Tier:
     """Jobs of one priority that want slots, in the order of their turns.
 
@@ -183,6 +192,7 @@ class PoolView:
         "nodes",
         "open_total",
         "opened",
+        "promises",
         "queued",
         "ranked",
         "returning_count",
@@ -217,6 +227,7 @@ class PoolView:
         self.tiers: dict[int, Tier] = {}
         self.ranked: list[int] = []  # negated priorities of tiers with jobs, so highest first
         self.collecting: Collecting | None = None
+        self.promises: dict[int, Promise] = {}  # by task: made when others were taken off for it
         self.yielding: dict[int, Yielding] = {}  # by task: those whose job allows preemption
 
     @property

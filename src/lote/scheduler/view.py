@@ -15,6 +15,7 @@ from lote.scheduler.nouns import (
     JobView,
     NodeView,
     PoolView,
+    Promise,
     Tier,
     Yielding,
 )
@@ -339,6 +340,10 @@ class View:
         one = node.pool.yielding.get(task_key) if node is not None else None
         if one is not None:
             one.is_leaving = True
+
+    def promise(self, pool_key: int, promises: dict[int, Promise]) -> None:
+        """What comes free on some nodes of the pool is for these tasks; others have no promise."""
+        self.pools[pool_key].promises = promises
 
     def mark_revoked(self, node_key: int, task_key: int) -> bool:
         """A prefetched task is being asked back; False when it is not there or was asked before.

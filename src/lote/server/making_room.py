@@ -27,7 +27,10 @@ def preempt(tx: Tx, pool_keys: Iterable[int]) -> None:
     """Take off what stands in the way in these pools, after all that can be placed there was."""
     memory = tx.memory
     for pool_key in pool_keys:
-        for task_key in find_preemptions(memory.view, pool_key):
+        found = find_preemptions(memory.view, pool_key)
+        if found.promises:
+            memory.view.promise(pool_key, found.promises)
+        for task_key in found.task_keys:
             _take_off(tx, memory.placed[task_key])
     for job_key in list(memory.lost_managers):
         _place_manager(tx, job_key)

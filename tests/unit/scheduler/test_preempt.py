@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scheduler_model import POOL, Model
 
@@ -56,6 +56,11 @@ def running(model: Model) -> dict[int, int]:
     st.lists(jobs, max_size=4),
     st.lists(jobs, min_size=1, max_size=3),
 )
+@example(
+    [3, 4],
+    [(0, False, 1, [1]), (0, True, -1, [2, 1, 1])],
+    [(1, False, -1, [2, 3])],
+)
 def test_whatever_comes(sizes, first, later):
     model, yields = Model(), set()
     nodes = [model.add_node(size) for size in sizes]
@@ -68,8 +73,8 @@ def test_whatever_comes(sizes, first, later):
     view = model.view
     for _ in range(60):
         before = running(model)
-        found = find_preemptions(view, POOL)
-        assert find_preemptions(view, POOL) == found  # nothing was changed
+        found, promises = find_preemptions(view, POOL)
+        assert find_preemptions(view, POOL) == (found, promises)  # nothing was changed
         if not found:
             break
         assert len(set(found)) == len(found)
@@ -79,7 +84,8 @@ def test_whatever_comes(sizes, first, later):
             assert view.jobs[before[task]].priority < top
             node = next(node for node in model.nodes.values() if task in node.begun)
             view.mark_leaving(node.key, task)
-        assert find_preemptions(view, POOL) == []  # nobody is asked for twice
+        view.promise(POOL, promises)
+        assert find_preemptions(view, POOL).task_keys == []  # nobody is asked for twice
         take_off(model, found)
         settle(model, yields)
         new = {task: job for task, job in running(model).items() if task not in before}
@@ -100,7 +106,7 @@ def test_one_node_is_cleared_rather_than_two():
     settle(model, yields)
     add(model, yields, 1, False, -1, [2])
     settle(model, yields)
-    found = find_preemptions(model.view, POOL)
+    found = find_preemptions(model.view, POOL).task_keys
     held = [len(set(node.begun) & set(found)) for node in model.nodes.values()]
     assert sorted(held) == [0, 2]
 
@@ -112,7 +118,7 @@ def test_the_fewest_slots_are_freed():
     settle(model, yields)
     add(model, yields, 1, False, -1, [1])
     settle(model, yields)
-    (found,) = find_preemptions(model.view, POOL)
+    (found,) = find_preemptions(model.view, POOL).task_keys
     assert model.tasks[found].slots == 1
     assert model.job_of[found] == job
 
@@ -125,7 +131,7 @@ def test_a_kept_node_is_cleared_for_the_task_it_is_kept_for():
     settle(model, yields)
     wide = add(model, yields, 5, False, -1, [2])
     settle(model, yields)
-    found = find_preemptions(model.view, POOL)
+    found = find_preemptions(model.view, POOL).task_keys
     take_off(model, found)
     settle(model, yields)
     assert wide in running(model).values()
@@ -139,4 +145,4 @@ def test_one_look_is_bounded():
     settle(model, yields)
     add(model, yields, 5, False, -1, [1] * 600)
     settle(model, yields)
-    assert len(find_preemptions(model.view, POOL)) == LOOKS_MAX
+    assert len(find_preemptions(model.view, POOL).task_keys) == LOOKS_MAX

@@ -253,3 +253,22 @@ def test_an_exclusive_manager_gets_a_whole_node_again(rig, ran):
     assert rig.running("led") == ["boss"]
     assert (ran.counts, rig.running("same")) == ({"boss": 2, "same0": 1, "same1": 1}, [])
     rig.check()
+
+
+def test_what_would_be_kept_for_a_multi_instance_task_is_not_taken_off_for_others(make_bench, ran):
+    bench = make_bench(Script(outcome=ran.outcome))
+    bench.add_pool(nodes=3, enableInterNodeCommunication=True)
+    add(bench, "fixed", 0, 1, seconds=1000)
+    add(bench, "low", 0, 2, seconds=1000, **YIELDS)
+    bench.add_job("gang", priority=5)
+    settings = {"numberOfInstances": 3, "coordinationCommandLine": "true"}
+    bench.add_task("g", "gang", multiInstanceSettings=settings)
+    assert len(bench.running("low")) == 2  # two nodes would not be enough for it
+    add(bench, "middle", 3, 1)
+    bench.advance(50)
+    assert (len(bench.running("low")), bench.running("middle")) == (2, [])
+    assert ran.counts == {"fixed0": 1, "low0": 1, "low1": 1}
+    bench.ask("terminate_task", job_id="fixed", task_id="fixed0")
+    bench.advance(2)
+    assert bench.running("gang") == ["g"]
+    bench.check()
