@@ -138,6 +138,8 @@ def test_a_requeue_keeps_the_count_of_retries(batch, gate):
     script = f"test -e once || {{ touch once; exit 3; }}; echo attempt; {gate.loop}; exit 4"
     add_task(batch, job_id, "t", shell(script), constraints=again)
     until(lambda: batch.get_task(job_id, "t").execution_info.retry_count == 1)
+    outputs = {"stdout.0.txt", "stdout.txt"}  # the second attempt has begun
+    until(lambda: outputs <= {file.name for file in batch.list_task_files(job_id, "t")})
     until(lambda: read_file(batch, job_id, "t") == "attempt\n")
     options = m.BatchNodeDisableSchedulingOptions(node_disable_scheduling_option="requeue")
     batch.disable_node_scheduling(pool_id, node.id, options)

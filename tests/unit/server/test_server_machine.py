@@ -228,6 +228,28 @@ class ServerMachine(RuleBasedStateMachine):
         if tasks:
             self.try_ask(name, job_id=job, task_id=tasks[which % len(tasks)])
 
+    @rule(job=JOB, which=st.integers(0, 7), retries=st.sampled_from([None, 0, 1, 2]))
+    def constrain_task(self, job: str, which: int, retries: int | None) -> None:
+        try:
+            tasks = sorted(self.bench.tasks(job))
+        except Refused:
+            return
+        body: Shown = {} if retries is None else {"constraints": {"maxTaskRetryCount": retries}}
+        if tasks:
+            self.try_ask("replace_task", body, job_id=job, task_id=tasks[which % len(tasks)])
+
+    @rule(job=JOB)
+    def explain_tasks(self, job: str) -> None:
+        """Whatever waits has a reason, and nothing else has one."""
+        try:
+            tasks = self.bench.task_states(job)
+            for task_id, state in tasks.items():
+                found = self.bench.ask("explain_task", job_id=job, task_id=task_id, settled=False)
+                assert bool(found["reasons"]) is (state in ("active", "preparing")), found
+        except Refused as refused:
+            if refused.code not in ("JobNotFound", "ServerBusy"):
+                raise
+
     # -- faults and time --------------------------------------------------------------------
 
     def present(self, pool: str) -> list[str]:
