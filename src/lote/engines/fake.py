@@ -203,6 +203,8 @@ class FakeEngine:
 
         try:
             connection = self._switchboard.connect(order.node_id, order.secret, send)
+        except ConnectionRefusedError:
+            return  # it does not call again by itself
         except PermissionError:
             self.leave(node, "the server does not know the node")
             return

@@ -57,7 +57,8 @@ class Switchboard(Protocol):
     ) -> Connection:
         """Open a channel; ``send`` is called with the server's frames, from any thread.
 
-        Raises PermissionError when the node is unknown, gone or the secret wrong.
+        Raises PermissionError when the node is unknown, gone or the secret wrong, and
+        ConnectionRefusedError when it is out of contact for a while.
         """
 
 

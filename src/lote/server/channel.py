@@ -127,7 +127,7 @@ def _admit(tx: Tx, node_id: str, secret: str) -> int | None:
     except PermissionError:
         return None
     if holds_node(tx.memory, tx.memory.nodes[node_key].id, "lost"):
-        raise Refused("ServerBusy")  # it is out of reach for a while; it calls again
+        raise Refused("OperationTimedOut", status=503)  # for a while; it calls again
     return node_key
 
 
@@ -154,8 +154,14 @@ class LocalSwitchboard:
     def connect(
         self, node_id: str, secret: str, send: Callable[[list[ServerFrame]], None]
     ) -> LocalConnection:
-        """Open a channel. Raises PermissionError when the node may not."""
-        node_key = self._callers.owner.call(_admit, node_id, secret)
+        """Open a channel. Raises PermissionError when the node may not, ConnectionRefusedError
+        when it can't now."""
+        try:
+            node_key = self._callers.owner.call(_admit, node_id, secret)
+        except Refused as refused:
+            if refused.code == "OperationTimedOut":
+                raise ConnectionRefusedError(refused.message) from None
+            raise
         if node_key is None:
             raise PermissionError("unknown node, or its secret is no longer good")
         return LocalConnection(self._callers, node_key, send)

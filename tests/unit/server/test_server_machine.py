@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from lote.engines.script import NodeFate, Script
 from lote.engines.seam import NodeOrder
+from lote.server.rehearsals import begin_rehearsal, stop_rehearsal
 from lote.store.records import READY
 from lote.wire.errors import Refused
+from lote.wire.rehearsal import RehearsalCreate
 
 POOLS = ("p", "q")
 JOBS = ("a", "b")  # the first has dependencies
@@ -46,6 +49,7 @@ JOB_OPTIONS = st.fixed_dictionaries(
 OPTIONS = st.sampled_from(["requeue", "terminate", "taskcompletion", "retaineddata"])
 Shown = dict[str, Any]
 HOUR_S = 3600
+REHEARSAL_S = 110  # longer than any rehearsal
 LONG_S = 20_000  # longer than all tasks that fit into one example, one after the other
 
 
@@ -287,6 +291,37 @@ class ServerMachine(RuleBasedStateMachine):
         self.bench.advance(seconds)
         self.bench.check()
 
+    @rule(
+        kind=st.sampled_from(["preempt", "unusable", "lost", "start-task", "resize", "quota"]),
+        pool=st.sampled_from(POOLS),
+        for_s=st.sampled_from([0.5, 20.0, 100.0]),
+        quota=st.sampled_from(["pools", "cores", "low-priority-cores"]),
+        code=st.sampled_from([None, "AllocationFailed"]),
+    )
+    def rehearse(self, kind: str, pool: str, for_s: float, quota: str, code: str | None) -> None:
+        body = RehearsalCreate(kind=kind, for_s=for_s)
+        if kind == "quota":
+            body.quota = quota
+        else:
+            body.pool_id = pool
+        if kind == "resize":
+            body.error_code = code
+        self.try_call(begin_rehearsal, body)
+
+    @rule()
+    def stop_rehearsal(self) -> None:
+        for key in list(self.bench.owner.memory.rehearsals):
+            self.try_call(stop_rehearsal, key)
+
+    def try_call(self, function: Callable[..., Shown], *given: object) -> None:
+        """Have the owner do what is no operation of the table."""
+        try:
+            note(f"{function.__name__} {self.bench.owner.call(function, *given)}")
+        except Refused as refused:
+            note(f"{function.__name__}: {refused.code}")
+        self.bench.settle()
+        self.bench.check()
+
     @rule(good=st.integers(0, 40), times=st.integers(1, 3))
     def break_database(self, good: int, times: int) -> None:
         """One of the next statements fails, whatever asks for it."""
@@ -308,10 +343,18 @@ class ServerMachine(RuleBasedStateMachine):
             self.bench.close()
             shutil.rmtree(self.folder)
 
+    def revive_nodes(self) -> None:
+        """Reboot those whose start task was made to fail."""
+        for node in list(self.bench.owner.memory.nodes.values()):
+            if node.state == "starttaskfailed":
+                self.try_ask("reboot_node", pool_id=node.pool_id, node_id=node.id)
+
     def let_everything_end(self) -> None:
         bench = self.bench
         bench.database.mend()
+        bench.advance(REHEARSAL_S)
         self.mend_nodes()
+        self.revive_nodes()
         if bench.owner.memory.scales:
             bench.advance(HOUR_S)
             for pool_id in POOLS:  # an example does not need samples of the long time
