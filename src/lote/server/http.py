@@ -52,6 +52,7 @@ from lote.server.handlers import usage as usage_handlers
 from lote.server.options import check_options
 from lote.server.owner import Owner
 from lote.server.recent import FROM_THE_RECORD, RecentAnswers
+from lote.server.rehearsal_pages import PATH as REHEARSALS
 from lote.server.rehearsal_pages import answer_rehearsal, is_rehearsal
 from lote.server.rehearsed import count_throttled
 from lote.server.request import Answer, Request
@@ -182,8 +183,17 @@ class Service:
             common.append((b"client-request-id", echoed.encode("latin-1")))
         base_url = f"{scope['scheme']}://{headers.get('host', '')}"
         try:
-            path, base_url, grant = await self._admit(scope, headers, base_url)
-            if is_rehearsal(path):
+            grant = None
+            if headers.get("authorization", "")[:7].lower() == "bearer ":
+                token = headers["authorization"][7:].strip()
+                grant = await self._bearer.check(token, scope["scheme"])
+            else:
+                self._authenticate(scope, headers)
+            path = scope["raw_path"].decode("latin-1").partition("?")[0]
+            if self._is_prefixed(path):
+                prefix = "/" + path.split("/", 2)[1]
+                path, base_url = path[len(prefix) :] or "/", base_url + prefix
+            if path.startswith(REHEARSALS) and is_rehearsal(path):
                 await self._rehearse(scope["method"], path, grant, receive, send, common)
                 return
             request = await self._read(scope, path, grant, receive, headers, base_url)
@@ -222,24 +232,6 @@ class Service:
         status, body = await answer_rehearsal(self._owner, method, path, content)
         await send_answer(send, status, [*common, (b"content-type", b"application/json")], body)
 
-    async def _admit(
-        self, scope: Scope, headers: Mapping[str, str], base_url: str
-    ) -> tuple[str, str, TaskGrant | None]:
-        """Authenticate: the path and the base URL without and with the account's name, if that
-        stands in front, and whose task's token it was, if it was one."""
-        raw_path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        raw_query = scope["query_string"].decode("latin-1")
-        grant = None
-        if headers.get("authorization", "")[:7].lower() == "bearer ":
-            grant = await self._bearer.check(headers["authorization"][7:].strip(), scope["scheme"])
-        else:
-            self._authenticate(scope["method"], raw_path, raw_query, headers)
-        if not self._is_prefixed(raw_path):
-            return raw_path, base_url, grant
-        prefix = "/" + raw_path.split("/", 2)[1]
-        return raw_path[len(prefix) :] or "/", base_url + prefix, grant
-
-    # long: one parameter a part of the request
     async def _read(
         self,
         scope: Scope,
@@ -295,9 +287,7 @@ class Service:
             request.body = decode(request.raw_body, operation.takes)
             modernize(request.body, request.api_version)
 
-    def _authenticate(
-        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
-    ) -> None:
+    def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Check the signature. Refuses: AuthenticationFailed …"""
         name, signature = shared_key.parse_authorization(headers.get("authorization"))
         own = self._account.name.lower()
@@ -305,7 +295,10 @@ class Service:
             detail = "The account of the request is not known here."
             raise Refused("AuthenticationFailed", values=[("AuthenticationErrorDetail", detail)])
         shared_key.check_date(headers, self._world.now_us(), self._settings.clock_skew_s)
-        shared_key.verify(method, raw_path, raw_query, headers, name, signature, self._account.keys)
+        path = scope["raw_path"].decode("latin-1").partition("?")[0]
+        query = scope["query_string"].decode("latin-1")
+        keys = self._account.keys
+        shared_key.verify(scope["method"], path, query, headers, name, signature, keys)
 
     def _is_prefixed(self, raw_path: str) -> bool:
         prefix = self._prefix
