@@ -148,6 +148,9 @@ class Crew:
         )
         self._attempts: dict[tuple[int, int], Attempt] = {}
         self._sending = threading.Lock()
+        self._is_leaving = threading.Event()
+        self._has_fetched = threading.Event()  # or will never
+        self._has_fetched.set()
 
     def serve(self) -> None:
         """Obey until the talker has gone, then end all that runs."""
@@ -166,6 +169,7 @@ class Crew:
     def _obey(self, word: Word) -> None:
         match word:
             case Prefetch():
+                self._has_fetched.clear()
                 self._thread(self._prefetch, word)
             case Begin():
                 attempt = Attempt(word, self._engine, self._clock, self._tell)
@@ -182,18 +186,24 @@ class Crew:
         self._tell(over)
 
     def _prefetch(self, word: Prefetch) -> None:
+        try:
+            troubles = self._fetch_all(word)
+        finally:
+            self._has_fetched.set()
+        self._tell(Fetched(troubles))
+
+    def _fetch_all(self, word: Prefetch) -> list[tuple[str, str, str]]:
         troubles: list[tuple[str, str, str]] = []
         try:
             self._engine.find()
         except ContainerFailed as failed:
-            self._tell(Fetched([(failed.trouble[0], "", failed.trouble[1])]))
-            return
+            return [(failed.trouble[0], "", failed.trouble[1])]
         for image in word.images:
             try:
-                self._engine.fetch(image, word.registries, threading.Event())
+                self._engine.fetch(image, word.registries, self._is_leaving)
             except ContainerFailed as failed:
                 troubles.append((failed.trouble[0], image, failed.trouble[1]))
-        self._tell(Fetched(troubles))
+        return troubles
 
     def _tell(self, note: Note) -> None:
         try:
@@ -213,6 +223,8 @@ class Crew:
 
     def _leave(self) -> None:
         """Have everything end at once, and wait for it; then look for what was being made."""
+        self._is_leaving.set()
+        self._has_fetched.wait(FAREWELL_S)
         ending = [
             threading.Thread(target=attempt.end, daemon=True)
             for attempt in list(self._attempts.values())

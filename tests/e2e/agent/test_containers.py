@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +40,18 @@ async def ready(channel: Channel) -> None:
 
 def said(agent: Agent, number: int) -> list[str]:
     return agent.task(number, "stdout.txt").read_text().splitlines()
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is over, within the time that anything may take."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], WITHIN_S)[0])
+    finally:
+        os.close(descriptor)
 
 
 def test_tasks_run_in_containers(node, image):
@@ -138,6 +152,37 @@ def test_containers_go_with_their_agent(node, image):
         await channel.until(lambda: containers_of(agent.root) == [], WITHIN_S)
 
     node.drive(scenario, SETTINGS, containers=POOL)
+
+
+def test_containers_of_an_earlier_life_are_removed_first(node, image):
+    root = node.node_dir.resolve() / "tasks"
+    words = ["podman", "create", "--label", f"lote.node={root}", image]
+    subprocess.run(words, check=True, capture_output=True)
+    assert len(containers_of(root)) == 1
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        assert containers_of(root) == []
+
+    node.drive(scenario, SETTINGS, containers=POOL)
+
+
+def test_an_agent_that_goes_takes_the_pulls_of_its_images_along(node, tmp_path):
+    asked = tmp_path / "asked"
+    script = tmp_path / "slow"
+    script.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *inspect*) exit 1 ;; '
+        f"pull*) echo $$ >{asked}.new; mv {asked}.new {asked}; exec sleep 600 ;; esac\n"
+    )
+    script.chmod(0o755)
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await channel.until(asked.exists, WITHIN_S)
+
+    settings = {"container_command": str(script)}
+    node.drive(scenario, settings, containers=frames.ContainerPool(["image"], []))
+    assert has_ended(int(asked.read_text()))
 
 
 def test_a_start_task_runs_in_a_container_after_the_images_came(node, image):
