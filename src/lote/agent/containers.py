@@ -75,11 +75,6 @@ class Containers:
         """The crew's process, if it was started."""
         return self._pid
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the node can run containers and has its pool's images."""
-        return self._troubles == []
-
     def set_up(self, pool: ContainerPool) -> None:
         """What the server says of the pool, each time it says it; the first time starts a crew."""
         self._pool = pool

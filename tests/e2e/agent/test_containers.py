@@ -69,10 +69,12 @@ def test_tasks_run_in_containers(node, image):
             inside(image, script, containerHostBatchBindMounts=mounts) | {"userIdentity": ADMIN},
             inside(image, f"test -e {root} || pwd", containerHostBatchBindMounts=[]),
             inside(image, "pwd", containerRunOptions="--rm --workdir /bin"),
+            inside(image, "", containerRunOptions="--entrypoint /bin/echo")
+            | {"commandLine": "what 'the entry point' gets"},
             {"commandLine": "/bin/true"},
         )
         ended = await channel.ended(*names, within_s=WITHIN_S)
-        assert [one.exit_code for one in ended] == [3, 0, 0, 0, 0, 0, None]
+        assert [one.exit_code for one in ended] == [3, 0, 0, 0, 0, 0, 0, None]
         uid = "64000" if IS_ROOT else "0"
         wd = str(agent.task(1, "wd"))
         assert said(agent, 1) == [uid, uid, wd, "two", "lines = #1", "image"]
@@ -85,6 +87,7 @@ def test_tasks_run_in_containers(node, image):
         assert said(agent, 4)[3:] == ["read-only"]
         assert said(agent, 5) == ["/tmp"]
         assert said(agent, 6) == ["/bin"]
+        assert said(agent, 7) == ["what the entry point gets"]
         for one in ended[:-1]:
             assert one.container is not None
             assert (one.container.state, one.container.error) == ("exited", "")
@@ -163,6 +166,11 @@ def test_containers_of_an_earlier_life_are_removed_first(node, image):
     async def scenario(channel: Channel, agent: Agent) -> None:
         await ready(channel)
         assert containers_of(root) == []
+        task = inside(image, "true", containerRunOptions="--rm=false")
+        (ended,) = await channel.ended(*await channel.run(task), within_s=WITHIN_S)
+        assert ended.container is not None
+        (kept,) = containers_of(root)  # with the image it goes
+        assert ended.container.container_id.startswith(kept)
 
     node.drive(scenario, SETTINGS, containers=POOL)
 
