@@ -66,6 +66,3 @@ BLOCKED = Reason("blocked", "A task it depends on failed with the dependency act
 EARLIER_TASKS = Reason("earlier_tasks_first", "Tasks of the job that were added earlier go first.")
 PREPARING = Reason("preparing", "The job preparation task runs on its node first.")
 ON_ITS_NODE = Reason("on_its_node", "A node has it and begins it when a slot is free there.")
-SEVERAL_NODES = Reason(
-    "needs_several_nodes", "It starts when as many nodes are free together as it has instances."
-)

@@ -186,8 +186,9 @@ def test_wall_clock_limit(node):
 def test_each_attempt_has_the_whole_time(node):
     async def scenario(channel: Channel, agent: Agent) -> None:
         limits = {"maxWallClockTime": "PT8.5S", "maxTaskRetryCount": 5}  # six times 1.5 s is more
-        task = {**sh("sleep 1.5; exit 3"), "constraints": limits}
-        [ended] = await channel.ended(*await channel.run(task))
+        names = await channel.run({**sh("sleep 1.5; exit 3"), "constraints": limits})
+        await channel.until(lambda: bool(channel.of(frames.Ended)), 60)
+        [ended] = await channel.ended(*names)
         assert (ended.exit_code, ended.retries) == (3, 5)
 
     node.drive(scenario)

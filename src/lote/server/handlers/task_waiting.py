@@ -16,7 +16,6 @@ from lote.store import dependencies
 from lote.store import tasks as rows
 from lote.store.records import (
     BLOCKED,
-    IS_MULTI_INSTANCE,
     PLACED,
     PREPARING,
     READY,
@@ -52,10 +51,7 @@ def _of_ready(tx: Tx, record: TaskRecord) -> list[Reason]:
     if job is None:
         return [reasons.JOB_MISSING]
     task = ready_task(memory, job, rows.get_ready_rows(tx.db, [record.key])[record.key])
-    found = explain(memory.view, job.pool_key or 0, job.key, task)
-    if record.flags & IS_MULTI_INSTANCE and found == [reasons.TURN_TO_COME]:
-        return [reasons.SEVERAL_NODES]
-    return found
+    return explain(memory.view, job.pool_key or 0, job.key, task)
 
 
 def _dependencies(tx: Tx, record: TaskRecord) -> list[dict[str, Any]]:
