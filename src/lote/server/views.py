@@ -161,7 +161,7 @@ def view_job(record: JobRecord, base_url: str) -> Shown:
         execution["poolId"] = record.pool_id
     if record.scheduling_error:
         execution["schedulingError"] = msgspec.json.decode(record.scheduling_error)
-    if record.terminate_reason and record.state in ("completed", "terminating"):
+    if record.terminate_reason:
         execution["terminateReason"] = record.terminate_reason
     shown["executionInfo"] = execution
     return shown

@@ -169,6 +169,7 @@ def test_a_job_that_is_terminated_can_be_deleted_at_once(bench):
     bench.ask("delete_job", job_id="j")
     assert bench.job()["state"] == "deleting"
     assert bench.job()["previousState"] == "terminating"
+    assert bench.job()["executionInfo"]["terminateReason"] == "UserTerminate"
     bench.check()
 
 
