@@ -52,6 +52,9 @@ LEFT_OUT = {
     "inVMAccessControlProfileReferenceId", "ipAddressIds", "maxTasksPerNode",
     "networkConfiguration", "poolId", "serviceArtifactReference", "sharedGalleryImageId",
     "storageAccountType", "subnetId", "virtualMachineImageId",
+    # A pool's own identities, which it can't have here; those of resource files may be given.
+    "AzureBlobFileSystemConfiguration.identityReference",
+    "ContainerRegistryReference.identityReference",
 }  # fmt: skip
 
 
@@ -88,7 +91,7 @@ def structs_in(value: Any) -> Iterator[msgspec.Struct]:
 
 def test_the_bodies_have_every_member():
     found = [msgspec.json.decode(kept(struct), type=struct) for struct in WHOLE]
-    lacking = {name for name in absent(found) if name.partition(".")[2] not in LEFT_OUT}
+    lacking = {name for name in absent(found) if not {name, name.partition(".")[2]} & LEFT_OUT}
     assert lacking == set()
 
 
