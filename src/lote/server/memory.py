@@ -132,6 +132,8 @@ class NodeState(msgspec.Struct):
     """Its agent has gone for good; it is shown until its replacement has called."""
     is_going: bool = False
     """Its engine is ending it."""
+    is_ordered: bool = False
+    """Its engine was asked for its agent since this memory was made."""
     is_empty: bool = False
     """It is to leave or to restart, and no task's directory is left there."""
     asked: Link | None = None

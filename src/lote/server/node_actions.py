@@ -103,6 +103,7 @@ def halt_failed(tx: Tx, node_id: str, why: str) -> None:
     node.is_halting = False
     add_event(tx.db, tx.now_us, "node_not_halted", node.id, why)
     if node.state == "preempted":
+        _forget_boot(tx, node)
         restore_node(tx, node)
         return
     move_node(tx, node, "break")

@@ -292,6 +292,8 @@ def resume_nodes(tx: Tx, engine: str, listed: dict[str, bool]) -> None:
             continue
         if pool.engine != engine or listed.get(node.id) or node.link is not None or node.is_lost:
             continue  # a lost one is replaced
+        if node.is_ordered:
+            continue  # by this server, after it had asked for the list
         if node.state == "leavingpool":
             remove_node(tx, node)
             continue

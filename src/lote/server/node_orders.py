@@ -58,6 +58,7 @@ def request_agent(tx: Tx, pool: PoolState, node: NodeState, secret: str) -> None
     desk = tx.memory.desk
     if desk is None or record is None:
         return
+    node.is_ordered = True
     order = NodeOrder(node.id, pool.id, secret, pool.slots, record.vm_size, node.is_dedicated)
     tx.after.append(lambda: desk.start(pool.engine, [order]))
 

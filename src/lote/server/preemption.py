@@ -29,7 +29,7 @@ def preempt_node(tx: Tx, node: NodeState) -> None:
     """Take the node away; ``restore_node`` gives it back."""
     add_event(tx.db, tx.now_us, "node_preempted", node.id, "")
     link = tx.memory.links.pop(node.key, None)
-    node.link = node.lost_at = node.boot = node.start_task = None
+    node.link = node.lost_at = node.start_task = None
     if link is not None:
         tx.after.append(link.close)
     # Its agent may live on for a moment, and the next one has another secret anyway.
@@ -39,7 +39,6 @@ def preempt_node(tx: Tx, node: NodeState) -> None:
         node,
         "preempt",
         secret_digest=node.secret_digest,
-        boot=None,
         start_task=None,
         errors=None,
     )
@@ -52,9 +51,9 @@ def preempt_node(tx: Tx, node: NodeState) -> None:
 
 
 def restore_node(tx: Tx, node: NodeState) -> None:
-    """Give a preempted node back, unless it is still held or still being switched off: then
-    whoever sees the end of that comes here again."""
-    if node.state != "preempted" or node.is_halting:
+    """Give a preempted node back, unless it is still held or still being switched off (the record
+    has its boot until then): whoever sees the end of that comes here again."""
+    if node.state != "preempted" or node.is_halting or node.boot is not None:
         return
     if holds_node(tx.memory, node.id, "preempt"):
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from bench import a_job, a_pool
 
+from lote.engines.script import NodeFate, Script
+from lote.server.node_calls import resume_nodes
 from lote.server.rehearsals import begin_rehearsal, list_rehearsals, stop_rehearsal
 from lote.server.throttling import Throttle
 from lote.store.events import list_events
@@ -154,8 +156,6 @@ def test_low_priority_nodes_are_sought_after_the_resize(make_bench):
 
 
 def test_a_stopped_resize_is_not_taken_up_again(make_bench):
-    from lote.engines.script import NodeFate, Script
-
     bench = make_bench(Script(fate=lambda order: NodeFate(start_s=None)))
     bench.add_pool(**SPOT)
     bench.ask("stop_pool_resize", pool_id="p")
@@ -467,3 +467,22 @@ def test_those_that_are_over_are_forgotten_at_last(bench):
     for _ in range(100):
         begin(bench, "quota", quota="jobs", settled=False)
     assert refused(bench, "quota", quota="jobs") == "OperationInvalidForCurrentState"
+
+
+def test_a_node_given_back_at_the_start_is_ordered_once(make_bench):
+    """The engine's list may be from before the node was asked for."""
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=5.0)))
+    bench.add_pool(nodes=0, targetLowPriorityNodes=1)
+    bench.advance(6)
+    begin(bench, "preempt", pool_id="p", for_s=50.0)
+    bench.world.advance(100)
+    bench.restart()
+    bench.tick()
+    (node,) = bench.owner.memory.nodes.values()
+    assert node.state == "creating"
+    digest = node.secret_digest
+    bench.owner.call(resume_nodes, "fake", {node.id: False})
+    assert node.secret_digest == digest
+    bench.advance(6)
+    assert bench.node_states() == ["idle"]
+    bench.check()
