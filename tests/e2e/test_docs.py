@@ -65,7 +65,7 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     job, storage = blocks("docs/run-a-job.md", "python"), blocks("docs/storage.md", "python")
     scaling = blocks("docs/autoscale.md", "python")
-    special = blocks("docs/jobs.md", "python")
+    special = blocks("docs/jobs.md", "python") + blocks("docs/multi-instance.md", "python")
     names: dict[str, object] = {}
     program = [*job[:-1], *special, *storage, *scaling, job[-1]]
     for number, block in enumerate(program):
@@ -79,6 +79,7 @@ def test_python_pages_are_one_program_that_runs(service, monkeypatch, capsys):
     assert "JMComplete" in printed
     assert "read data" in printed
     assert "pool mine" in printed
+    assert "3 nodes; subtask 1 success subtask 2 success" in printed
     assert printed[-1] == "1"
 
 
