@@ -19,8 +19,12 @@ COORDINATING, COORDINATED, WORKING = range(3)
 
 _RUN_HERE_NAME = "volatile/run-here"  # tasks run it, and may not write there
 _RUN_HERE = """#!/bin/sh
-# In place of ssh: all nodes of this pool are on this machine, so the command is run here.
+# In place of ssh: all nodes of this pool are on this machine, so the command is run here. Each
+# "machine" has a folder for temporary files of its own, as the parts of MPI expect.
 while [ "${1#-}" != "$1" ]; do shift; done
+TMPDIR="${AZ_BATCH_TASK_DIR:-${TMPDIR:-/tmp}}/tmp-$1"
+mkdir -p "$TMPDIR" || exit 1
+export TMPDIR
 shift
 exec /bin/sh -c "$*"
 """
