@@ -9,7 +9,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from storage_process import ACCOUNT
+from azure.storage.blob import BlobServiceClient
+from storage_process import ACCOUNT, StorageProcess
 
 from lote.blobs.accounts import StorageAccount
 
@@ -34,10 +35,26 @@ def target(storage, box, content):
     for name, part in zip(names, parts, strict=True):
         client.stage_block(name, part)
     client.commit_block_list(names)
+    return target_in(storage, box.container_name)
+
+
+def target_in(storage, container):
+    """Gives the path and query of blobs of a container."""
     account = StorageAccount.from_connection_string(storage.connection_string)
     expiry_us = int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1_000_000)
-    query = account.sas_url(box.container_name, "r", expiry_us).partition("?")[2]
-    return lambda name: f"/{ACCOUNT}/{box.container_name}/{name}?{query}"
+    query = account.sas_url(container, "r", expiry_us).partition("?")[2]
+    return lambda name: f"/{ACCOUNT}/{container}/{name}?{query}"
+
+
+def stalled_reader(storage, target):
+    """A connection on which a large answer has begun, and nobody reads on."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    line.settimeout(WITHIN_S)
+    line.connect(("127.0.0.1", storage.port))
+    line.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert line.recv(12) == b"HTTP/1.1 200"
+    return line
 
 
 @pytest.mark.parametrize("name", ["whole", "parts"])
@@ -72,16 +89,7 @@ def test_requests_that_were_sent_ahead_are_answered_in_turn(storage, target, con
 
 def test_readers_that_do_not_read_hold_up_nobody_and_may_leave(storage, target, content):
     """More of them than there are threads for sending."""
-    request = f"GET {target('whole')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-    lines = []
-    for _ in range(12):
-        line = socket.socket()
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        line.settimeout(WITHIN_S)
-        line.connect(("127.0.0.1", storage.port))
-        line.sendall(request)
-        assert line.recv(12) == b"HTTP/1.1 200"
-        lines.append(line)
+    lines = [stalled_reader(storage, target("whole")) for _ in range(12)]
     connection = http.client.HTTPConnection("127.0.0.1", storage.port, timeout=WITHIN_S)
     connection.request("GET", target("whole"))
     assert connection.getresponse().read() == content
@@ -115,3 +123,15 @@ def open_contents(storage):
         if "/contents/" in link:
             found.append(link)
     return found
+
+
+def test_a_server_that_is_told_to_stop_waits_for_no_reader(tmp_path, content):
+    process = StorageProcess(tmp_path / "folder")
+    with BlobServiceClient(process.endpoint, credential=process.key1) as service:
+        box = service.create_container("box")
+        box.upload_blob("whole", content)
+    target = target_in(process, "box")("whole")
+    lines = [stalled_reader(process, target) for _ in range(3)]
+    assert process.stop() == 0
+    for line in lines:
+        line.close()
