@@ -149,17 +149,21 @@ def answer(
     document: str | None,
     measure: Callable[[argparse.Namespace], Iterator[Figure]],
     add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    *,
+    runs: int = RUNS,
 ) -> None:
-    """The main program of a benchmark: print each figure as it comes, record it if asked to."""
+    """The main program of a benchmark: print each figure as it comes, record it if asked to.
+
+    ``runs``: of each figure, unless another number is asked for."""
     parser = argparse.ArgumentParser(
         description=document, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--small", action="store_true", help="try it out: sizes that say nothing")
-    parser.add_argument("--runs", type=int, help=f"of each figure; default {RUNS}")
+    parser.add_argument("--runs", type=int, help=f"of each figure; default {runs}")
     parser.add_argument("--record", type=Path, help="append the figures to this file, as JSON")
     add_options(parser)
     given = parser.parse_args()
-    given.runs = given.runs or (RUNS_SMALL if given.small else RUNS)
+    given.runs = given.runs or (RUNS_SMALL if given.small else runs)
     facts = {"machine": machine(), "commit": commit()}
     print(f"on {facts['machine']}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {facts['commit']}")
     for figure in measure(given):

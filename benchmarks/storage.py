@@ -30,6 +30,7 @@ from processes import rss_bytes
 from reference import Repeated, repeat
 
 QUESTION = "storage"
+RUNS = 3  # the whole takes some minutes
 MIB = 1 << 20
 BLOCK_BYTES = 8 * MIB
 SMALL_BYTES = 10 * 1024
@@ -216,4 +217,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    answer(__doc__, measure, add_options)
+    answer(__doc__, measure, add_options, runs=RUNS)

@@ -27,8 +27,8 @@ from lote.world import World
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
-KEPT_FREE_BYTES = 16 * 1024 * 1024
-OWN_MAPPING_MIN_BYTES = 4 * 1024 * 1024
+KEPT_FREE_BYTES = 4 * 1024 * 1024
+OWN_MAPPING_MIN_BYTES = 2 * 1024 * 1024
 
 
 def main() -> None:
