@@ -91,6 +91,8 @@ def begin_disable(tx: Tx, job: JobState, option: str) -> None:
     if job.state == "active":
         move_job(tx, job, "disable", disable_option=option)
     else:
+        if option == "wait" and job.disable_option is not None:
+            option = job.disable_option  # what is being killed is not called back
         job_rows.save_job(tx.db, job.key, disable_option=option)
         tx.memory.touched_jobs.add(job.key)
     job.disable_option = option

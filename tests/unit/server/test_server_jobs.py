@@ -550,3 +550,18 @@ def test_large_tasks_do_not_hide_what_lies_beyond_the_window(make_bench):
         "failed": 0,
     }
     bench.check()
+
+
+def test_what_is_being_killed_is_not_called_back_by_a_milder_disable(bench):
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=1000)
+    bench.engine.cut(bench.nodes()[0]["id"])
+    bench.ask("disable_job", {"disableTasks": "requeue"}, job_id="j")
+    bench.ask("disable_job", {"disableTasks": "wait"}, job_id="j")
+    bench.check()
+    bench.restart()
+    bench.advance(1)
+    assert bench.job()["state"] == "disabled"
+    assert bench.task_states() == {"t": "active"}
+    bench.check()
