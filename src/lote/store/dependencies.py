@@ -20,9 +20,9 @@ FAILED_LOOKS_MAX = 1000  # ours: failed tasks of a job looked at to explain why 
 ID_CHARS_MAX = 64  # REST: Add Task, id
 
 _CLOSE = (
-    "UPDATE task SET waiting = waiting - {count}, phase ="
-    f" CASE WHEN phase = {BLOCKED} AND waiting <= {{count}} THEN {READY} ELSE phase END"
-    " WHERE key IN ({keys}) RETURNING key, phase, waiting"
+    "UPDATE task SET waiting = waiting - ?1, phase ="
+    f" CASE WHEN phase = {BLOCKED} AND waiting <= ?1 THEN {READY} ELSE phase END"
+    " WHERE key IN (SELECT value FROM json_each(?2)) RETURNING key, phase, waiting"
 )
 
 
@@ -89,7 +89,7 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
     ready: list[int] = []
     for count in set(closed.values()):
         keys = ",".join(str(key) for key, closes in closed.items() if closes == count)
-        rows = db.execute(_CLOSE.format(count=count, keys=keys)).fetchall()
+        rows = db.execute(_CLOSE, (count, f"[{keys}]")).fetchall()
         ready += [key for key, phase, _ in rows if phase == READY]
         free = ",".join(str(key) for key, _, waiting in rows if waiting <= 0)
         if free and _has_ranges(db, job_key):

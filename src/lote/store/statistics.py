@@ -39,20 +39,16 @@ _OF_A_TASK = (
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _NAMES)
 _ADD = (
     f"INSERT INTO job_use (job_key, {_COLUMNS}) SELECT job_key, {_SUMS} FROM"
-    f" (SELECT job_key, {_OF_A_TASK} FROM task WHERE key {{which}}) GROUP BY job_key"
+    f" (SELECT job_key, {_OF_A_TASK} FROM task WHERE key IN (SELECT value FROM json_each(?)))"
+    " GROUP BY job_key"
     " ON CONFLICT (job_key) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
 )
-_ADD_ONE = _ADD.format(which="= ?")
-_FEW = 32  # so many cost less one by one than a statement of their own
 
 
 def add_job_use(db: Connection, keys: Sequence[object]) -> None:
     """Add what these tasks used, which have just ended, to their jobs."""
-    if len(keys) > _FEW:
-        db.execute(_ADD.format(which=f"IN ({','.join(map(str, keys))})"))
-    else:
-        db.executemany(_ADD_ONE, [(key,) for key in keys])
+    db.execute(_ADD, (f"[{','.join(map(str, keys))}]",))
 
 
 def jobs_use(db: Connection, keys: Sequence[int]) -> dict[int, Use]:

@@ -92,6 +92,11 @@ _READY = (
     " JOIN task_spec ON task_spec.key = task.key"
     f" WHERE job_key = ? AND phase = {READY} AND task.key > ? ORDER BY task.key LIMIT ?"
 )
+_READY_ROWS = (
+    "SELECT task.key, flags, slots, run, retries, spec FROM task"
+    " JOIN task_spec ON task_spec.key = task.key"
+    " WHERE task.key IN (SELECT value FROM json_each(?))"
+)
 _PLACE = (
     f"UPDATE task SET phase = {PLACED}, node_key = ?, run = run + 1 "
     f"WHERE key = ? AND phase = {READY}"
@@ -202,11 +207,7 @@ def list_ready_tasks(db: Connection, job_key: int, after_key: int, limit: int) -
 
 def get_ready_rows(db: Connection, keys: Sequence[int]) -> dict[int, ReadyRow]:
     """What placement needs of these tasks, by key."""
-    wanted = ",".join(map(str, keys))
-    rows = db.execute(
-        "SELECT task.key, flags, slots, run, retries, spec FROM task"
-        f" JOIN task_spec ON task_spec.key = task.key WHERE task.key IN ({wanted})"
-    )
+    rows = db.execute(_READY_ROWS, (f"[{','.join(map(str, keys))}]",))
     return {row[0]: ReadyRow(*row) for row in rows}
 
 

@@ -241,6 +241,7 @@ def test_hot_queries_are_led_by_an_index(db, name):
     for plan in plans:
         assert "TEMP B-TREE" not in plan or name in SORTED, plan
         steps = [step for step in plan.split("; ") if step.startswith("SCAN")]
+        steps = [step for step in steps if "json_each" not in step]  # the keys that are given
         assert all("USING" in step for step in steps) or name == "events", plan
 
 
