@@ -78,9 +78,8 @@ class Containers:
     def set_up(self, pool: ContainerPool) -> None:
         """What the server says of the pool, each time it says it; the first time starts a crew."""
         self._pool = pool
-        if self._link is None:
-            self._start()
-            self._tell(Prefetch(pool.images, pool.registries))
+        if self._link is None and self._troubles is None:
+            self._begin_crew(pool)
         elif self._troubles is not None:
             self._on_fetched(self._troubles)
 
@@ -104,15 +103,21 @@ class Containers:
         loop.remove_writer(self._link)
         self._link.close()
 
-    def _start(self) -> None:
+    def _begin_crew(self, pool: ContainerPool) -> None:
+        try:
+            command = shlex.split(self._settings.container_command)
+            options = shlex.split(self._settings.container_options)
+        except ValueError as error:  # an unclosed quote in a setting of the service
+            message = f"The settings of the container command: {error}"
+            self._take_fetched(Fetched([("ContainerRuntimeUnavailable", "", message)]))
+            return
+        self._start(command, options)
+        self._tell(Prefetch(pool.images, pool.registries))
+
+    def _start(self, command: list[str], options: list[str]) -> None:
         os.makedirs(self._layout.containers, 0o700, exist_ok=True)
         ours, theirs = socket.socketpair()
-        settings = CrewSettings(
-            shlex.split(self._settings.container_command),
-            shlex.split(self._settings.container_options),
-            self._layout.root,
-            self._layout.containers,
-        )
+        settings = CrewSettings(command, options, self._layout.root, self._layout.containers)
         words = [*COMMAND, msgspec.json.encode(settings).decode()]
         # A session of its own: when the agent is killed with all that is in its session, the crew
         # is what ends the containers.

@@ -227,15 +227,21 @@ def test_an_image_that_cannot_be_had_is_a_trouble_of_the_node(node, image):
     node.drive(scenario, SETTINGS, containers=pool, start_task=start)
 
 
-def test_a_node_without_a_container_command_says_what_is_missing(node):
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("no-such-podman --flag", "no-such-podman is not on this machine. Install podman"),
+        ("podman --flag 'unclosed", "The settings of the container command: No closing quotation"),
+    ],
+)
+def test_a_node_without_a_container_command_says_what_is_missing(node, command, said):
     async def scenario(channel: Channel, agent: Agent) -> None:
         await channel.until(lambda: bool(channel.of(frames.NodeTrouble)))
         ((error,),) = [one.errors for one in channel.of(frames.NodeTrouble)]
         assert error.code == "ContainerRuntimeUnavailable"
-        message = dict(error.details)["Message"]
-        assert message.startswith("no-such-podman is not on this machine. Install podman")
+        assert dict(error.details)["Message"].startswith(said)
 
-    node.drive(scenario, {"container_command": "no-such-podman --flag"}, containers=POOL)
+    node.drive(scenario, {"container_command": command}, containers=POOL)
 
 
 def test_a_pool_without_containers_runs_no_task_that_asks_for_one(node):
