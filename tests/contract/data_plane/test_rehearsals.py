@@ -130,7 +130,7 @@ def test_a_lost_node_works_on_and_is_found_again(batch, lote, spot, gate):
     pool_id, job_id = spot
     add_task(batch, job_id, "t", gate.waits)
     wait_task(batch, job_id, "t", "running")
-    lote("lost", pool_id)
+    lote("lost", pool_id, "--for", "50")
     (node,) = batch.list_nodes(pool_id)
     assert node.state == m.BatchNodeState.UNKNOWN
     assert batch.get_task(job_id, "t").state == m.BatchTaskState.RUNNING
