@@ -39,15 +39,16 @@ class Pieces:
             return end - start
 
     def take_last(self, size_bytes: int, left_bytes: int) -> Range | None:
-        """A piece off the end, for another connection; None when no more than ``left_bytes``
-        are missing, which the front has soon."""
+        """A piece off the end, for another connection, which begins at a multiple of its size:
+        blocks mostly do, and so each is asked for once. None when no more than ``left_bytes`` are
+        missing, which the front has soon."""
         with self._lock:
             if not self._missing:
                 return None
             start, end = self._missing[-1]
             if len(self._missing) == 1 and end - start <= left_bytes:
                 return None
-            begin = max(start, end - size_bytes)
+            begin = max(start, (end - 1) // size_bytes * size_bytes)
             if begin == start:
                 self._missing.pop()
             else:

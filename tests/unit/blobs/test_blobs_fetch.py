@@ -288,3 +288,10 @@ def test_every_byte_is_brought_once(total, steps):
         brought.append((wanted[0], wanted[0] + claimed))
     covered = [offset for start, end in sorted(brought) for offset in range(start, end)]
     assert covered == list(range(total))
+
+
+def test_pieces_off_the_end_begin_where_blocks_do():
+    pieces = Pieces(1050)
+    assert [pieces.take_last(100, 200) for _ in range(4)] == [
+        (1000, 1050), (900, 1000), (800, 900), (700, 800),
+    ]  # fmt: skip
