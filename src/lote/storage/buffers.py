@@ -41,7 +41,8 @@ class Buffers:
 def huge_page() -> list[memoryview]:
     """The buffers of one huge page, or of as many bytes in small pages where there are none. The
     memory is given back with the last of them."""
-    area = mmap.mmap(-1, 2 * HUGE_PAGE_BYTES)  # one of them is aligned somewhere in it
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom has huge pages
+    area = mmap.mmap(-1, 2 * HUGE_PAGE_BYTES, flags)  # one of them is aligned somewhere in it
     with suppress(OSError):  # a kernel without huge pages
         area.madvise(mmap.MADV_HUGEPAGE)
     first = -ctypes.addressof(ctypes.c_char.from_buffer(area)) % HUGE_PAGE_BYTES

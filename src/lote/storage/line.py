@@ -1,7 +1,7 @@
 """A client's connection, lent out for the body of one answer.
 
 Large bodies do not pass the event loop: a thread writes them from where they are straight into the
-socket. Measured beside the loop's way: a third of the processor time for a gigabyte.
+socket. Measured beside the loop's way: half the processor time for a gigabyte.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import ctypes
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,14 @@ def test_buffers_are_aligned_and_used_again():
     first = taken.pop(0)
     buffers.give_back(first)
     assert buffers.take() is first
+
+
+def test_buffers_lie_in_memory_that_can_have_huge_pages():
+    taken = Buffers(2).take()
+    place = ctypes.addressof(ctypes.c_char.from_buffer(taken))
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(text, 16) for text in line.split()[0].split("-"))
+        if start <= place < end:
+            assert line.split()[1] == "rw-p"  # shared memory seldom has them
+            return
+    raise AssertionError("a buffer is nowhere")
