@@ -35,9 +35,13 @@ RANGES = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 2)).map(lambda one: (one[0], one[0] + one[1])),
     max_size=2,
 )
-JOB_OPTIONS = st.fixed_dictionaries(
+PREPARATION: dict[str, Any] = {"jobPreparationTask": {"commandLine": "sleep 2"}}
+RELEASE: dict[str, Any] = {"jobReleaseTask": {"commandLine": "sleep 4"}}
+SPECIALS = st.sampled_from([{}, {}, PREPARATION, PREPARATION | RELEASE])
+JOB_SETTINGS = st.fixed_dictionaries(
     {
         "priority": st.sampled_from([0, 0, 100]),
+        "allowTaskPreemption": st.booleans(),
         "maxParallelTasks": st.sampled_from([-1, -1, 1, 2]),
         "usesTaskDependencies": st.just(True),
         "onTaskFailure": st.sampled_from(["noaction", "performexitoptionsjobaction"]),
@@ -46,6 +50,7 @@ JOB_OPTIONS = st.fixed_dictionaries(
         ),
     }
 )
+JOB_OPTIONS = st.tuples(JOB_SETTINGS, SPECIALS).map(lambda two: two[0] | two[1])
 OPTIONS = st.sampled_from(["requeue", "terminate", "taskcompletion", "retaineddata"])
 Shown = dict[str, Any]
 HOUR_S = 3600
@@ -136,9 +141,18 @@ class ServerMachine(RuleBasedStateMachine):
 
     # -- jobs -------------------------------------------------------------------------------
 
-    @rule(job=JOB, priority=st.sampled_from([-10, 0, 100]), parallel=st.sampled_from([-1, 1]))
-    def patch_job(self, job: str, priority: int, parallel: int) -> None:
-        body = {"priority": priority, "maxParallelTasks": parallel}
+    @rule(
+        job=JOB,
+        priority=st.sampled_from([-10, 0, 100]),
+        parallel=st.sampled_from([-1, 1]),
+        yields=st.booleans(),
+    )
+    def patch_job(self, job: str, priority: int, parallel: int, yields: bool) -> None:
+        body = {
+            "priority": priority,
+            "maxParallelTasks": parallel,
+            "allowTaskPreemption": yields,
+        }
         self.try_ask("update_job", body, job_id=job)
 
     @rule(job=JOB, change=st.sampled_from(["terminatejob", *POOLS]))
