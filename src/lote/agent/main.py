@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import select
 import shutil
@@ -20,6 +21,7 @@ from lote.world import World
 EXIT_OK = 0
 EXIT_TAKEN = 3  # another agent has the node's directory
 AGAIN_PAUSE_MS = 200
+COLLECTOR_THRESHOLDS = (10_000, 20, 20)  # as in the servers
 EXIT_AGAIN = -1  # not an exit code: the agent is to be begun anew, in place
 
 
@@ -42,6 +44,8 @@ def run_agent(settings: AgentSettings, forked: Forked, world: World) -> int:
     killed = sweep_survivors(layout.root)
     log.event("agent_started", node=settings.node_id, pid=os.getpid(), swept=killed)
     agent = talker.Talker(settings, world, layout, forked, log)
+    gc.freeze()  # what is there by now is there to stay
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     reason = asyncio.run(agent.talk())
     for pid in talker.wait_for_spawners(forked.pids):
         log.event("spawner_killed", pid=pid)
