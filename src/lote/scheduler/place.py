@@ -252,8 +252,11 @@ class _Placing:
         if self._ahead is None:
             self._ahead = Prefetcher(self._pool, self._guard.hidden, self._slowed_nodes())
         run.retry()
+        priority = run.tier.priority
+        if self._guard.bars_ahead(priority):
+            return True
         missed = 0
-        while missed < LOOK_AHEAD_JOBS and not self._guard.bars_ahead(run.tier.priority):
+        while missed < LOOK_AHEAD_JOBS:
             if len(self._plan.assignments) >= self._limit:
                 return False
             turn = run.next()
@@ -273,13 +276,17 @@ class _Placing:
                 return False
             else:
                 run.failed(turn)
+                if self._guard.bars_ahead(priority):  # as from now
+                    break
         return True
 
     def _note_passed(self, turn: JobTurn) -> None:
         """Prefetch may be about to pass this job's oldest task, be the job quick or not."""
         waiting = turn.waiting()
-        if waiting and (waiting[0][1].slots > 1 or waiting[0][1].instances):
-            self._guard.note_blocked(turn.job, waiting[0][1])
+        if waiting:
+            oldest = waiting[0][1]
+            if oldest.slots > 1 or oldest.instances:
+                self._guard.note_blocked(turn.job, oldest)
 
     def _serve_ahead(self, ahead: Prefetcher, turn: JobTurn, node_key: int) -> bool:
         """Prefetch the job's oldest task that may be; False when there is none, or no room."""
