@@ -158,12 +158,12 @@ def round_trip(total: int = 20_000, batch: int = 20) -> tuple[float, str]:
 
 
 def bounded(what: str) -> float | None:
-    """What must be reached: a full plan and one event of the large pool."""
+    """What must be reached: a full plan of one job's tasks, and one event, in the large pool."""
     if not what.startswith(f"{NODES:,} nodes x"):
         return None
     if ": one event" in what or what.endswith("nothing to do"):
         return EVENT_MS_MAX
-    return FULL_MS_MAX if what.endswith(": full plan") else None
+    return FULL_MS_MAX if what.endswith("ready: full plan") else None
 
 
 def measure(given: argparse.Namespace) -> Iterator[Figure]:
