@@ -232,9 +232,12 @@ class RunSuite:
         start(rig, "one")
         rig.board.send_runs("one", {1: "/bin/true", 2: LONG})
         rig.until(lambda: rig.board.ended(1), "the end is reported")
+        rig.until(lambda: rig.running("one") == 1, "the other is at work")
         rig.board.entries.clear()
         rig.board.acknowledges = True
+        hellos = len(rig.board.hellos)
         rig.break_channel("one")
+        rig.until(lambda: len(rig.board.hellos) > hellos, "the node comes back")
         rig.until(lambda: rig.board.ended(1), "the end is reported again")
         held = {h.key: h.phase for h in rig.board.hellos[-1].held}
         assert held == {1: 2, 2: 1}
