@@ -152,9 +152,8 @@ class Row(NamedTuple):
 
 _MACHINE = (
     RECORDED,
-    "enableInterNodeCommunication virtualMachineConfiguration networkConfiguration "
-    "mountConfiguration upgradePolicy certificateReferences targetNodeCommunicationMode "
-    "resourceTags",
+    "virtualMachineConfiguration networkConfiguration mountConfiguration upgradePolicy "
+    "certificateReferences targetNodeCommunicationMode resourceTags",
 )
 _OLD_MACHINE = (RECORDED, "cloudServiceConfiguration applicationLicenses")
 _PACKAGES = (LATER, "applicationPackageReferences")
@@ -171,7 +170,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(PoolResize),
         Row(PoolEnableAutoScale),
         Row(PoolEvaluateAutoScale),
-        Row(PoolUpgradeOs, LATER),
+        Row(PoolUpgradeOs, REFUSED),
         Row(TaskSchedulingPolicy),
         Row(UserAccount, DONE, ((RECORDED, "password windowsUserConfiguration"),)),
         Row(LinuxUserConfiguration, DONE, ((RECORDED, "sshPrivateKey"),)),
@@ -239,10 +238,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(JobReplace),
         Row(JobConstraints),
         Row(JobNetworkConfiguration, REFUSED),
-        Row(JobManagerTask, DONE, (
-            (LATER, "applicationPackageReferences"),
-            (RECORDED, "authenticationTokenSettings"),
-        )),
+        Row(JobManagerTask, DONE, (_PACKAGES,)),
         Row(JobPreparationTask),
         Row(JobReleaseTask),
         Row(JobDisable),
@@ -278,7 +274,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row(OutputFileUploadHeader),
         Row(OutputFileUploadConfiguration),
         Row(MultiInstanceSettings),
-        Row(AuthenticationTokenSettings, RECORDED),
+        Row(AuthenticationTokenSettings),
     ),
     "Shared by several": (
         Row(StartTask),

@@ -9,8 +9,8 @@ import signal
 import sys
 
 from channel import Agent, Channel
-from conftest import survivors
 
+from conftest import survivors
 from lote.agent.tree import children_of
 from lote.wire import frames
 
