@@ -12,127 +12,31 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import msgspec
 
 from lote.agent import linux, orders
-from lote.agent.container_engine import ContainerEngine, State
+from lote.agent.container_attempt import Attempt
+from lote.agent.container_engine import ContainerEngine
+from lote.agent.container_instance import InstanceAttempt
 from lote.agent.container_line import ContainerFailed
 from lote.agent.container_words import (
-    Began,
     Begin,
     Broken,
     CrewSettings,
     End,
     Fetched,
     Note,
-    Over,
     Prefetch,
+    Proceed,
     Word,
     pack,
     word_of,
 )
-from lote.agent.disk import is_disk_full
-from lote.agent.launch import prepare_directory
-from lote.wire.frames import Container
 from lote.world import World
 
 RECEIVE_BYTES = 1 << 18
-KILL_AGAIN_S = 0.2  # a kill that comes before the container runs finds nothing
 FAREWELL_S = 30.0  # for all containers to end, when the talker has gone
-TAIL_BYTES = 2000  # of stderr, where the runtime says why a container did not start
-EXIT_NOT_FOUND = 127  # of podman and docker: no such program in the image
-NOT_FOUND_TEXT = "executable file not found"  # the same of runc and crun; podman 4's code is 125
-EXIT_NOT_RUN = 126  # a program that can't be executed
-
-
-class Attempt:
-    """One attempt of a task, in a thread of its own until nothing of it is left."""
-
-    def __init__(
-        self,
-        order: Begin,
-        engine: ContainerEngine,
-        clock: Callable[[], float],
-        tell: Callable[[Began], None],
-    ) -> None:
-        self.order = order
-        self._engine = engine
-        self._clock = clock
-        self._tell = tell
-        self._stop = threading.Event()
-        self._over = threading.Event()
-        self._container_id: str | None = None
-
-    def carry_out(self) -> Over:
-        """Fetch, make, run, look, remove."""
-        order, start_s = self.order, self._clock()
-        container: Container | None = None
-        exit_code: int | None = None
-        trouble: tuple[str, str, str] | None = None
-        try:
-            exit_code, container = self._run()
-        except ContainerFailed as failed:
-            trouble = failed.trouble
-            container = self._failed(failed.trouble[1])
-        finally:
-            self._over.set()
-        return Over(
-            order.key, order.run, order.attempt, start_s, self._clock(), exit_code, trouble,
-            container,
-        )  # fmt: skip
-
-    def end(self) -> None:
-        """End it, whatever it is doing. Returns when nothing of it is left."""
-        self._stop.set()
-        while not self._over.is_set():
-            if self._container_id is not None:
-                self._engine.kill(self._container_id)
-            self._over.wait(KILL_AGAIN_S)
-
-    def _run(self) -> tuple[int, Container]:
-        order, engine = self.order, self._engine
-        directory = self._make_directory()
-        image = engine.fetch(order.image, order.registries, self._stop)
-        container_id, is_kept = engine.create(order, image)
-        self._container_id = container_id
-        try:
-            if self._stop.is_set():
-                raise ContainerFailed("TaskEnded", "the task was ended before its container ran")
-            self._tell(Began(order.key, order.run, order.attempt, self._clock()))
-            code = self._wait(container_id, directory)
-            state = engine.look(container_id)
-        finally:
-            if not is_kept or self._stop.is_set():
-                engine.remove(container_id)
-        if not state.has_started:
-            raise _not_started(code, state, directory)
-        return state.exit_code, Container(container_id, state.status, state.error)
-
-    def _make_directory(self) -> str:
-        try:
-            prepare_directory(self.order.directory, self.order.user)
-        except OSError as error:
-            raise _disk_trouble(error) from error
-        return os.fsdecode(self.order.directory)
-
-    def _wait(self, container_id: str, directory: str) -> int:
-        """Run the container to its end; gives the exit code of the command."""
-        user = self.order.user
-        with ExitStack() as outputs:
-            try:
-                stdout = _open_output(f"{directory}/stdout.txt", user, outputs)
-                stderr = _open_output(f"{directory}/stderr.txt", user, outputs)
-            except OSError as error:
-                raise _disk_trouble(error) from error
-            process = self._engine.start(container_id, stdout, stderr)
-        return process.wait()
-
-    def _failed(self, message: str) -> Container | None:
-        if self._container_id is None:
-            return None
-        return Container(self._container_id, "created", message)
 
 
 class Crew:
@@ -172,13 +76,18 @@ class Crew:
                 self._has_fetched.clear()
                 self._thread(self._prefetch, word)
             case Begin():
-                attempt = Attempt(word, self._engine, self._clock, self._tell)
+                kind = InstanceAttempt if word.is_instance else Attempt
+                attempt = kind(word, self._engine, self._clock, self._tell)
                 self._attempts[word.key, word.run] = attempt
                 self._thread(self._carry_out, attempt)
+            case Proceed():
+                instance = self._attempts.get((word.key, word.run))
+                if isinstance(instance, InstanceAttempt):  # else its end was told already
+                    instance.proceed(word)
             case End():
                 attempt_or_none = self._attempts.get((word.key, word.run))
                 if attempt_or_none is not None:
-                    self._thread(Attempt.end, attempt_or_none)
+                    self._thread(attempt_or_none.end)
 
     def _carry_out(self, attempt: Attempt) -> None:
         over = attempt.carry_out()
@@ -235,37 +144,6 @@ class Crew:
             thread.join(FAREWELL_S)
         if ending:
             self._engine.sweep()
-
-
-def _open_output(path: str, user: tuple[int, int, str] | None, opened: ExitStack) -> int:
-    """A new file of the task's user. No link is followed: the folder is that user's."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o644)
-    opened.callback(os.close, descriptor)
-    if user is not None:
-        os.fchown(descriptor, user[0], user[1])
-    return descriptor
-
-
-def _disk_trouble(error: OSError) -> ContainerFailed:
-    code = "DiskFull" if is_disk_full(error) else "ResourceDirectoryCreateFailed"
-    name = error.filename
-    path = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
-    return ContainerFailed(code, error.strerror or str(error), path)
-
-
-def _not_started(code: int, state: State, directory: str) -> ContainerFailed:
-    """Why a container did not start: its runtime says it in the task's stderr."""
-    message = state.error
-    if not message:
-        with open(f"{directory}/stderr.txt", "rb") as source:
-            message = source.read()[-TAIL_BYTES:].decode(errors="replace").strip()
-    exit_codes = {code, state.exit_code}
-    if EXIT_NOT_FOUND in exit_codes or NOT_FOUND_TEXT in message:
-        return ContainerFailed("CommandProgramNotFound", message)
-    if EXIT_NOT_RUN in exit_codes:
-        return ContainerFailed("CommandLaunchFailed", message)
-    return ContainerFailed("ContainerFailedToStart", message)
 
 
 def main() -> int:

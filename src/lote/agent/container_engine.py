@@ -19,6 +19,7 @@ from lote.agent.container_line import (
     ContainerFailed,
     create_words,
     full_image_name,
+    inside_words,
     registry_of,
     split_run_options,
     split_variables,
@@ -165,14 +166,42 @@ class ContainerEngine:
 
     def start(self, container_id: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
         """Start a container, its outputs going to these descriptors; ends when it has ended."""
+        return self._attach(["start", "--attach", container_id], stdout, stderr)
+
+    def _attach(self, words: Sequence[str], stdout: int, stderr: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self._command, "start", "--attach", container_id],
+            [*self._command, *words],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             cwd="/",
             env=self._environment,
         )
+
+    def hold(self, container_id: str) -> None:
+        """Start the container of an instance, whose outputs nobody wants."""
+        done = self._run(["start", container_id], timeout_s=CREATE_TIMEOUT_S)
+        if done.returncode:
+            raise ContainerFailed("ContainerFailedToStart", done.stderr)
+
+    def words_inside(self, order: Begin, image: str, line: str) -> list[str]:
+        """What a command line is inside a container of this image and these options."""
+        told: dict[str, Any] = json.loads(
+            self._say("image", "inspect", "--format", "{{json .Config}}", image)
+        )
+        options = split_run_options(order.run_options)
+        return inside_words(line, options, told.get("Entrypoint") or [], told.get("Cmd") or [])
+
+    def enter(
+        self, container_id: str, words: Sequence[str], stdout: int, stderr: int
+    ) -> subprocess.Popen[bytes]:
+        """Run a command in a container that runs; ends when the command has ended."""
+        return self._attach(["exec", container_id, *words], stdout, stderr)
+
+    def stop(self, container_id: str) -> None:
+        """End a container at once; returns when nothing runs in it."""
+        self.kill(container_id)
+        self._run(["wait", container_id], timeout_s=LOOK_TIMEOUT_S)
 
     def kill(self, container_id: str) -> None:
         """SIGKILL to all of a container; nothing if it does not run (yet, or any more)."""

@@ -6,6 +6,7 @@ have more than one line, through the environment of the command.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -23,6 +24,9 @@ _MEANT_FOR_OTHERS = re.compile(
     rb"|(HOME|PATH|TMPDIR|TZ|IFS|HTTPS?_PROXY|NO_PROXY|NOTIFY_SOCKET|LISTEN_.*)$",
     re.IGNORECASE,
 )
+# What keeps the container of an instance between its commands, and takes in what they leave behind.
+HOLDER = ("/bin/sh", "-c", "PATH=$PATH:/bin:/usr/bin; while sleep 3600; do :; done")
+_NETWORK = re.compile(r"--net(work)?(=|$)")
 _ODD_NAME = re.compile(rb"[\s=\0*]")
 
 
@@ -91,7 +95,9 @@ def create_words(
     extra: Sequence[str] = (),
 ) -> list[str]:
     """What follows the container command. ``extra``: the site's own options; users' come last, so
-    that of options that can be given once theirs counts. Raises ContainerFailed."""
+    that of options that can be given once theirs counts. The container of an instance only holds
+    what is run inside later, in the machine's network, where the nodes have their addresses, if no
+    option names one. Raises ContainerFailed."""
     user = own_user if order.user is None else f"{order.user[0]}:{order.user[1]}"
     words = [
         "create",
@@ -105,7 +111,42 @@ def create_words(
     ]
     if order.working_directory is not None:
         words += ["--workdir", order.working_directory]
-    return [*words, *extra, *options.words, image, *_command(order.command_line)]
+    if not order.is_instance:
+        return [*words, *extra, *options.words, image, *_command(order.command_line)]
+    if not any(_NETWORK.match(one) for one in (*extra, *options.words)):
+        words += ["--network", "host"]
+    shell, *script = HOLDER
+    return [*words, *extra, *options.words, "--entrypoint", shell, image, *script]
+
+
+def inside_words(
+    line: str, options: RunOptions, entry_point: Sequence[str], default: Sequence[str]
+) -> list[str]:
+    """The words that a container of an image with this entry point and default command would run
+    for a command line. Raises ContainerFailed."""
+    own = _entry_point(options.words)
+    command = _command(line) or ([] if own is not None else list(default))
+    words = [*(entry_point if own is None else own), *command]
+    if not words:
+        raise ContainerFailed("CommandLaunchFailed", "neither the task nor the image has a command")
+    return words
+
+
+def _entry_point(options: Sequence[str]) -> list[str] | None:
+    """What the last ``--entrypoint`` of a user's options asks for."""
+    found: str | None = None
+    for number, one in enumerate(options):
+        name, sign, value = one.partition("=")
+        if name == "--entrypoint":
+            found = value if sign else "".join(options[number + 1 : number + 2])
+    if not found:
+        return None if found is None else []
+    if not found.startswith("["):
+        return [found]
+    try:  # podman's other way to write it
+        return [str(word) for word in json.loads(found)]
+    except ValueError:
+        return [found]
 
 
 def _mount_words(mounts: Iterable[Mount]) -> list[str]:

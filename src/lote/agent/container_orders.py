@@ -41,21 +41,22 @@ def order_of(
         work.attempt,
         os.fsencode(work.directory),
         settings.image_name,
-        work.spec.command_line,
+        work.command_line,
         settings.container_run_options or "",
-        _variables(work, key, base, sees_directory=sees_directory),
+        _variables(work, key, base, layout, sees_directory=sees_directory),
         work.user,
         mounts,
         working_directory,
         [*_own_registry(settings), *registries],
+        work.instance is not None,
     )
 
 
-def _variables(work: Work, key: int, base: Base, *, sees_directory: bool) -> dict[bytes, bytes]:
+def _variables(
+    work: Work, key: int, base: Base, layout: Layout, *, sees_directory: bool
+) -> dict[bytes, bytes]:
     """Those of a task without a container, but for what the image knows better."""
-    own = [(one.name, one.value or "") for one in work.spec.environment_settings or []]
-    if work.token:
-        own.append(("AZ_BATCH_AUTHENTICATION_TOKEN", work.token))
+    own = work.own_variables(layout)
     directory = os.fsencode(work.directory)
     given = {os.fsencode(name) for name, _ in own}
     # Start tasks have key 0 and no task id.

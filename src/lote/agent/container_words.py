@@ -37,7 +37,8 @@ class Prefetch(msgspec.Struct, tag="prefetch", array_like=True, frozen=True):
 
 class Begin(msgspec.Struct, tag="begin", array_like=True, frozen=True):
     """Run one attempt of a task in a container. ``user``: uid and gid, None for the agent's own.
-    ``working_directory``: None leaves it to the image. ``registries`` in the order of trust."""
+    ``working_directory``: None leaves it to the image. ``registries`` in the order of trust.
+    ``is_instance``: of a multi-instance task; the command line is that of its coordination."""
 
     key: int
     run: int
@@ -51,6 +52,16 @@ class Begin(msgspec.Struct, tag="begin", array_like=True, frozen=True):
     mounts: list[Mount]
     working_directory: str | None
     registries: list[Registry]
+    is_instance: bool = False
+
+
+class Proceed(msgspec.Struct, tag="proceed", array_like=True, frozen=True):
+    """Run the command line of a primary, in the container of its coordination."""
+
+    key: int
+    run: int
+    attempt: int
+    command_line: str
 
 
 class End(msgspec.Struct, tag="end", array_like=True, frozen=True):
@@ -75,6 +86,15 @@ class Began(msgspec.Struct, tag="began", array_like=True, frozen=True):
     start_s: float
 
 
+class Coordinated(msgspec.Struct, tag="coordinated", array_like=True, frozen=True):
+    """An instance's coordination command has succeeded; its container stays."""
+
+    key: int
+    run: int
+    attempt: int
+    end_s: float
+
+
 class Over(msgspec.Struct, tag="over", array_like=True, frozen=True):
     """An attempt is over and nothing of its container runs. ``exit_code`` or ``trouble``."""
 
@@ -94,8 +114,8 @@ class Broken(msgspec.Struct, tag="broken", array_like=True, frozen=True):
     text: str
 
 
-Word = Prefetch | Begin | End
-Note = Fetched | Began | Over | Broken
+Word = Prefetch | Begin | Proceed | End
+Note = Fetched | Began | Coordinated | Over | Broken
 
 _ENCODER = msgspec.msgpack.Encoder()
 _WORDS = msgspec.msgpack.Decoder(Word)

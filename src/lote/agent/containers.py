@@ -17,12 +17,14 @@ from lote.agent.container_orders import order_of
 from lote.agent.container_words import (
     Began,
     Broken,
+    Coordinated,
     CrewSettings,
     End,
     Fetched,
     Note,
     Over,
     Prefetch,
+    Proceed,
     Word,
     note_of,
     pack,
@@ -89,6 +91,10 @@ class Containers:
         assert pool is not None
         self._tell(order_of(work, key, base, self._layout, pool.registries))
 
+    def proceed(self, work: Work) -> None:
+        """Run the command line of a primary whose instances are all coordinated."""
+        self._tell(Proceed(work.key, work.run, work.attempt, work.command_line))
+
     def end(self, key: int, run: int) -> None:
         """End a run's container, if it has one."""
         if self._link is not None:
@@ -149,6 +155,9 @@ class Containers:
             case Began():
                 started = (orders.STARTED, note.key, note.run, note.attempt, note.start_s)
                 self._on_note(started, None)
+            case Coordinated():
+                done = (orders.COORDINATED, note.key, note.run, note.attempt, note.end_s)
+                self._on_note(done, None)
             case Over():
                 self._on_note(_ended(note), note.container)
             case Fetched():

@@ -25,13 +25,7 @@ from lote.agent.failures import (
     failure,
     launch_failure,
 )
-from lote.agent.instance import (
-    COORDINATED,
-    WORKING,
-    Role,
-    remote_shell_variables,
-    set_outputs_aside,
-)
+from lote.agent.instance import COORDINATED, WORKING, Role, set_outputs_aside
 from lote.agent.layout import Layout
 from lote.agent.links import Links
 from lote.agent.log import Log
@@ -163,7 +157,10 @@ class Runs:
             role.stage = WORKING
             work.attempt += 1
             work.phase = phases.QUEUED
-            self._links.send_direct(self._order(work))
+            if self._links.containers is not None:
+                self._links.containers.proceed(work)
+            else:
+                self._links.send_direct(self._order(work))
 
     def revoke(self, names: Iterable[Name]) -> None:
         """Give back those of these runs that have not begun."""
@@ -393,19 +390,9 @@ class Runs:
             work.base_id,
             os.fsencode(work.directory),
             work.command_line,
-            self._own_variables(work),
+            work.own_variables(self._layout),
             work.user,
         )
-
-    def _own_variables(self, work: Work) -> list[tuple[str, str]]:
-        settings = work.spec.environment_settings
-        own = [(one.name, one.value or "") for one in settings] if settings else []
-        if work.token:
-            own.append(("AZ_BATCH_AUTHENTICATION_TOKEN", work.token))
-        if work.instance is not None:
-            shell = remote_shell_variables(self._layout, work.instance)
-            own = [*shell, *own, *work.instance.variables(work.directory)]
-        return own
 
     def _send_order(self, work: Work) -> bool:
         if not self._links.send_order(self._order(work)):

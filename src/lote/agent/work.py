@@ -7,7 +7,8 @@ import threading
 
 import msgspec
 
-from lote.agent.instance import WORKING, Role
+from lote.agent.instance import WORKING, Role, remote_shell_variables
+from lote.agent.layout import Layout
 from lote.agent.lease import RunPermit
 from lote.agent.orders import User
 from lote.agent.task_spec import ResourceFile, TaskSpec, wall_clock_limit_s
@@ -145,6 +146,18 @@ class Work:
         if self.instance is None or settings is None or self.instance.stage == WORKING:
             return self.spec.command_line
         return settings.coordination_command_line
+
+    def own_variables(self, layout: Layout) -> list[tuple[str, str]]:
+        """What the task sets, its token, and what it is told of being an instance; the last of
+        equal names counts."""
+        settings = self.spec.environment_settings
+        own = [(one.name, one.value or "") for one in settings] if settings else []
+        if self.token:
+            own.append(("AZ_BATCH_AUTHENTICATION_TOKEN", self.token))
+        if self.instance is not None:
+            shell = remote_shell_variables(layout, self.instance)
+            own = [*shell, *own, *self.instance.variables(self.directory)]
+        return own
 
     def retries_max(self) -> int:
         """How often a nonzero exit is tried again; -1 without end."""

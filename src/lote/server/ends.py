@@ -128,6 +128,7 @@ def _end_gang(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entry: Ended)
             entry,
             start_age_us=max(start_age_us, entry.end_age_us),
             failure=_of_subtask(entry.failure, placed, node),
+            container=None,  # not the primary's
         )
     record_end(tx, node, primary, entry)
     close_subtasks(tx, gang, is_success=placed is primary)

@@ -33,10 +33,7 @@ def check_special_id(job: JobState, task_id: str) -> None:
 def check_carried_out(task: TaskCreate | JobManagerTask) -> None:
     """Refuse what this release would not do, rather than do without it in silence.
 
-    Refuses: NotImplemented, InvalidApplicationPackageReferences.
+    Refuses: InvalidApplicationPackageReferences.
     """
-    is_multi = isinstance(task, TaskCreate) and task.multi_instance_settings is not None
-    if is_multi and task.container_settings is not None:
-        raise Refused("NotImplemented", "Multi-instance tasks do not run in containers yet.")
     if task.application_package_references:
         refuse_packages(task.application_package_references)

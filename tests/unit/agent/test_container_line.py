@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lote.agent.container_line import (
+    HOLDER,
     ContainerFailed,
     create_words,
     full_image_name,
+    inside_words,
     split_run_options,
     split_variables,
 )
@@ -121,3 +123,38 @@ def test_a_command_line_that_cannot_be_split():
 )
 def test_names_of_images_as_registries_know_them(name, full):
     assert full_image_name(name) == full
+
+
+def test_the_container_of_an_instance_holds_what_runs_inside_later():
+    order = an_order(is_instance=True, run_options="--entrypoint /own --shm-size 1g")
+    shell, *script = HOLDER
+    end = ["--entrypoint", "/own", "--shm-size", "1g", "--entrypoint", shell, "img:1", *script]
+    assert words(order)[-len(end) - 2 :] == ["--network", "host", *end]
+    for option in ("--network none", "--network=none", "--net n", "--net=n"):
+        named = an_order(is_instance=True, run_options=option)
+        assert "host" not in words(named)
+    assert "host" not in words(order, "--network", "none")
+    assert "host" in words(order, "--network-alias", "me")
+    assert "host" not in words(an_order())
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "expected"),
+    [
+        ("a 'b c'", "", ["entry", "a", "b c"]),
+        ("", "", ["entry", "default"]),
+        ("a", "--entrypoint ''", ["a"]),
+        ("a", "--entrypoint one --entrypoint=two", ["two", "a"]),
+        ("", "--entrypoint two", ["two"]),
+        ("a", """--entrypoint '["x", "y z"]'""", ["x", "y z", "a"]),
+        ("a", "--entrypoint '[x'", ["[x", "a"]),
+    ],
+)
+def test_what_a_command_line_is_inside(line, options, expected):
+    assert inside_words(line, split_run_options(options), ["entry"], ["default"]) == expected
+
+
+def test_nothing_to_run_inside():
+    with pytest.raises(ContainerFailed) as caught:
+        inside_words("", split_run_options("--entrypoint ''"), [], ["default"])
+    assert caught.value.trouble[0] == "CommandLaunchFailed"

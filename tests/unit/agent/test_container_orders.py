@@ -11,6 +11,7 @@ import pytest
 from lote.agent.container_orders import order_of
 from lote.agent.container_words import Begin, Mount
 from lote.agent.environment import make_base
+from lote.agent.instance import WORKING, Role
 from lote.agent.layout import Layout
 from lote.agent.task_spec import decode_task
 from lote.agent.work import Work
@@ -25,12 +26,13 @@ def ordered(
     preparation_id: str = "",
     variables: tuple[tuple[str, str], ...] = (),
     task: dict[str, Any] | None = None,
+    role: Role | None = None,
     **settings: object,
 ) -> Begin:
     spec = {"id": "t", "commandLine": "x", "containerSettings": {"imageName": "i", **settings}}
     raw = json.dumps(spec | (task or {})).encode()
     job = JobFacts(7, "j", "workitems/j/job-1", list(variables), 0, preparation_id)
-    work = Work(Run(3, 2, 7, 0, raw, "token"), job, decode_task(raw), f"{layout.root}/w/t")
+    work = Work(Run(3, 2, 7, 0, raw, "token"), job, decode_task(raw), f"{layout.root}/w/t", role)
     work.user = (64000, 64001, "me")
     base = make_base(job.environment, {"AZ_BATCH_NODE_ID": "n"}, job.job_id)
     return order_of(work, 3, base, layout, POOLS)
@@ -90,3 +92,17 @@ def test_a_task_that_does_not_see_its_directory_works_where_the_image_says(layou
         assert b"HOME" not in order.variables
     assert order.mounts == []  # nothing was prepared
     assert ordered(layout, workingDirectory="containerImageDefault").working_directory is None
+
+
+def test_an_instance_begins_with_its_coordination_and_knows_the_others(layout):
+    multi = {"numberOfInstances": 2, "coordinationCommandLine": "meet"}
+    role = Role(1, [("10.0.0.4", 2), ("10.0.0.5", 2)])
+    order = ordered(layout, task={"multiInstanceSettings": multi}, role=role)
+    assert (order.command_line, order.is_instance) == ("meet", True)
+    assert order.variables[b"AZ_BATCH_HOST_LIST"] == b"10.0.0.4,10.0.0.5"
+    assert order.variables[b"AZ_BATCH_IS_CURRENT_NODE_MASTER"] == b"false"
+    assert order.variables[b"LOTE_NODE_ADDRESS"] == b"10.0.0.5"
+    role.stage = WORKING
+    working = ordered(layout, task={"multiInstanceSettings": multi}, role=role)
+    assert working.command_line == "x"
+    assert not ordered(layout).is_instance

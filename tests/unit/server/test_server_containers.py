@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench import a_pool
 
+from lote.engines.script import Outcome, Script
 from lote.wire.frames import Account, ContainerPool, Registry, Setup
 
 MACHINE = a_pool()["virtualMachineConfiguration"]
@@ -111,3 +112,15 @@ def test_a_node_is_not_ready_before_it_has_its_images(bench, monkeypatch):
     bench.advance(5)
     assert told == [TOLD]
     assert bench.node_states() == ["starting"]
+
+
+def test_a_multi_instance_task_runs_in_containers(make_bench):
+    script = Script(coordination=lambda task, number: Outcome(1.0))
+    bench = make_bench(script)
+    bench.add_pool(nodes=2, enableInterNodeCommunication=True, **CONTAINERS)
+    bench.add_job()
+    multi = {"numberOfInstances": 2, "coordinationCommandLine": "x"}
+    bench.add_task("g", multiInstanceSettings=multi, **INSIDE)
+    bench.advance(30)
+    assert bench.counts()["succeeded"] == 1
+    bench.check()
