@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 from channel import Agent, Channel
-from conftest import survivors
 
+from conftest import survivors
 from lote.agent.tree import children_of
 from lote.wire import frames
 
