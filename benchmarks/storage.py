@@ -36,6 +36,7 @@ BLOCK_BYTES = 8 * MIB
 SMALL_BYTES = 10 * 1024
 TRANSFERS = 4
 SETTLE_S = 1.0
+CLIENT_SHARE = 0.75  # docs/decisions/020: more than the client can do is asked of nobody
 ACCOUNTS = (own_account, azurite_account, null_account)
 PARTS = ("sdk", "lean", "large", "million")
 
@@ -169,16 +170,25 @@ def sdk_figures(given: argparse.Namespace) -> Iterator[Figure]:
         ("small_up", "10 KiB blobs up", "blobs/s", 1.5),
         ("small_down", "10 KiB blobs down", "blobs/s", 1.5),
     )
-    for name, what, unit, must in rows:
+    for name, what, unit, multiple in rows:
         yield from _both(runs, f"{what}, official SDK", name, unit)
         ratios = [getattr(one.ours, name) / getattr(one.azurite, name) for one in runs.results]
-        yield from_runs(QUESTION, f"{what}: times Azurite", "x", ratios, runs, must=must)
+        yield from_runs(QUESTION, f"{what}: times Azurite", "x", ratios, runs)
         limits = [getattr(one.client, name) for one in runs.results]
         yield from_runs(
             QUESTION, f"{what}: official SDK against a server that does nothing", unit, limits, runs
         )
         shares = [getattr(one.ours, name) / getattr(one.client, name) for one in runs.results]
         yield from_runs(QUESTION, f"{what}: share of the client's limit", "x", shares, runs)
+        asked = [
+            min(multiple * getattr(one.azurite, name), CLIENT_SHARE * getattr(one.client, name))
+            for one in runs.results
+        ]
+        reached = [
+            getattr(one.ours, name) / least for one, least in zip(runs.results, asked, strict=True)
+        ]
+        told = f"{what}: to {multiple:g} x Azurite or {CLIENT_SHARE:g} of the client's limit"
+        yield from_runs(QUESTION, told, "x", reached, runs, must=1.0)
     yield from _both(runs, "start to listening", "start_s", "s", better="less")
     yield from _both(runs, "idle memory of the process", "idle_mib", "MiB", better="less")
     disk = [one.disk for one in runs.results]
