@@ -441,19 +441,16 @@ def test_a_list_of_dependencies_that_is_too_long(raw, linked_job):
     assert raw("GET", f"/jobs/{linked_job}/tasks").json["value"] == []
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {
-            "multiInstanceSettings": {"numberOfInstances": 2, "coordinationCommandLine": "x"},
-            "containerSettings": {"imageName": "ubuntu"},
-        },
-    ],
-)
-def test_what_is_not_carried_out_is_501_and_not_made(raw, lone_job, members):
+def test_a_task_on_several_nodes_may_run_in_containers(raw, lone_job):
+    members = {
+        "multiInstanceSettings": {"numberOfInstances": 2, "coordinationCommandLine": "x"},
+        "containerSettings": {"imageName": "ubuntu"},
+    }
     reply = raw("POST", f"/jobs/{lone_job}/tasks", task_body("t", **members))
-    check_error(reply, 501, "NotImplemented")
-    assert raw("GET", f"/jobs/{lone_job}/tasks/t").status == 404
+    assert reply.status == 201, reply.body
+    made = raw("GET", f"/jobs/{lone_job}/tasks/t").json
+    for name, given in members.items():
+        assert given.items() <= made[name].items()
 
 
 def test_sdk_reads_what_it_wrote(batch, lone_job):
