@@ -1,4 +1,4 @@
-"""What belongs to the account: supported images, applications, and what answers 501."""
+"""What belongs to the account: supported images, applications; and every operation answers."""
 
 from __future__ import annotations
 
