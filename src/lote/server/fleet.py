@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from lote.domain.node import DRAINING, HALTING, SWITCHED_OFF
+from lote.server.inter_node import fitting_targets, free_places, limit_errors
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
 from lote.server.node_orders import order_node
 from lote.server.node_states import move_node, show_occupancy
@@ -91,7 +92,7 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
         _empty(tx, pool, nodes)
         return
     is_settled = True
-    targets = {True: record.target_dedicated, False: record.target_low_priority}
+    targets = fitting_targets(record)
     if withholding(tx, pool) is not None:
         errors = withheld_errors(tx, pool, record, _missing(nodes, targets))
         if errors is not None:
@@ -146,7 +147,7 @@ def _settle_kind(
             pool.quota_errors[is_dedicated] = room.reason
         if missing > 0 and withholding(tx, pool) is not None:
             return False  # no node comes until the resize fails
-        for _ in range(missing - beyond):
+        for _ in range(min(missing - beyond, free_places(tx, pool))):
             order_node(tx, pool, is_dedicated, None)
         if missing < 0:
             record = pool_rows.get_pool_by_key(tx.db, pool.key)
@@ -184,7 +185,8 @@ def _seek(tx: Tx, pool: PoolState, missing: int) -> int:
     if not is_due:
         return 0
     pool.order_failures = 0
-    found = min(missing, node_room(tx, pool, is_dedicated=False).nodes)
+    room = node_room(tx, pool, is_dedicated=False)
+    found = min(missing, room.nodes, free_places(tx, pool))
     for _ in range(found):
         order_node(tx, pool, False, None)
     return found
@@ -216,6 +218,7 @@ def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> Non
         if rehearsal is not None:
             count_act(tx, rehearsal)
     pool.quota_errors.clear()
+    errors += limit_errors(tx, pool)
     set_allocation(tx, pool, "steady", errors=errors)
 
 

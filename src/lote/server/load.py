@@ -100,6 +100,7 @@ def load_pool(tx: Tx, record: PoolRecord) -> PoolState:
         start_task=msgspec.json.encode(start_task) if start_task else None,
         waits_for_start_task=bool(start_task and start_task.get("waitForSuccess", True)),
         cores=cores_of(record.vm_size),
+        inter_node=bool(record.inter_node),
     )
     set_up_pool(pool, spec)
     memory.pools[pool.key] = pool

@@ -200,6 +200,8 @@ class PoolState(msgspec.Struct):
     """Kinds of nodes (dedicated or not) that the present resize could not have all of, and why."""
     cores: int = 1
     """Of one of its nodes, by its vmSize."""
+    inter_node: bool = False
+    """Its nodes reach each other: there may be so many and no more."""
     accounts: list[Account] = msgspec.field(default_factory=list)
     """Users whom its tasks may name."""
     containers: ContainerPool | None = None

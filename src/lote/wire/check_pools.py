@@ -46,6 +46,7 @@ FORMULA_CHARS_MAX = 8192  # REST: autoScaleFormula
 TASK_SLOTS_MAX = 256  # REST: taskSlotsPerNode
 AUTO_POOL_PREFIX_CHARS_MAX = 20  # REST: autoPoolIdPrefix
 START_TASK_CHARS_MAX = 32_768  # REST: start task, with its resource files and variables
+INTER_NODE_NODES_MAX = 100  # REST: enableInterNodeCommunication, batch-service accounts
 _LICENSES = ("maya", "vray", "3dsmax", "arnold")  # REST: applicationLicenses, until 2024-02
 _OS_FAMILIES = ("2", "3", "4", "5", "6", "7")  # REST: cloudServiceConfiguration, until 2024-02
 
@@ -79,6 +80,16 @@ def check_resize(resize: PoolResize) -> None:
     check_at_least("targetDedicatedNodes", resize.target_dedicated_nodes, 0)
     check_at_least("targetLowPriorityNodes", resize.target_low_priority_nodes, 0)
     check_duration("resizeTimeout", resize.resize_timeout, RESIZE_TIMEOUT_MIN_S)
+
+
+def check_inter_node_targets(dedicated: int, low_priority: int, prefix: str = "") -> None:
+    """No more nodes, both kinds together, than may reach each other. Refuses:
+    InvalidPropertyValue. Source: quotas and limits, pools with inter-node communication."""
+    if dedicated + low_priority <= INTER_NODE_NODES_MAX:
+        return
+    name = "targetDedicatedNodes" if dedicated else "targetLowPriorityNodes"
+    reason = f"A pool with inter-node communication has at most {INTER_NODE_NODES_MAX} nodes."
+    raise invalid_property(prefix + name, dedicated or low_priority, reason)
 
 
 def check_enable_auto_scale(
@@ -190,6 +201,10 @@ def _check_scale(pool: PoolCreate | PoolSpecification, prefix: str, interval_min
         if pool.enable_auto_scale and target:
             reason = "A pool that scales automatically takes no targets."
             raise invalid_property(prefix + name, target, reason)
+    if pool.enable_inter_node_communication:
+        check_inter_node_targets(
+            pool.target_dedicated_nodes or 0, pool.target_low_priority_nodes or 0, prefix
+        )
     interval = pool.auto_scale_evaluation_interval
     if pool.enable_auto_scale:
         if pool.auto_scale_formula is None:

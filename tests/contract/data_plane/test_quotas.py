@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 from azure.batch import models as m
-from azure.core.exceptions import ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
 from lote.cli.service import temporary_service
 
-from .conftest import create_pool, new_client, until
+from .conftest import create_pool, fresh, new_client, until
 
 QUICK = {"polling_interval": 0.02}
 
@@ -52,3 +52,22 @@ def test_quotas_of_an_account(tmp_path, monkeypatch):
         create_job(batch, "b")
         batch.begin_delete_pool("p", **QUICK).result()
         create_pool(batch, "q", 0)
+
+
+def test_nodes_that_reach_each_other(batch):
+    pool_id = fresh("linked")
+
+    def refused(act, *args, **given):
+        with pytest.raises(HttpResponseError) as caught:
+            act(*args, **given)
+        error = caught.value.response.json()
+        assert (caught.value.status_code, error["code"]) == (400, "InvalidPropertyValue")
+        values = {one["key"]: one["value"] for one in error["values"]}
+        return values["PropertyName"]
+
+    linked = {"enable_inter_node_communication": True}
+    assert refused(create_pool, batch, pool_id, 101, **linked) == "targetDedicatedNodes"
+    create_pool(batch, pool_id, 0, **linked)
+    more = m.BatchPoolResizeOptions(target_low_priority_nodes=101)
+    assert refused(batch.begin_resize_pool, pool_id, more) == "targetLowPriorityNodes"
+    batch.begin_delete_pool(pool_id, **QUICK).result()

@@ -35,6 +35,7 @@ from lote.store.lists import list_pools as page_of_pools
 from lote.store.records import PoolRecord
 from lote.wire.check_nodes import check_removal
 from lote.wire.check_pools import (
+    check_inter_node_targets,
     check_pool,
     check_pool_replace,
     check_pool_update,
@@ -156,11 +157,15 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
         raise Refused("OperationNotValidOnPool", values=[("Reason", _SCALES)])
     dedicated = body.target_dedicated_nodes
     low_priority = body.target_low_priority_nodes
+    dedicated = record.target_dedicated if dedicated is None else dedicated
+    low_priority = record.target_low_priority if low_priority is None else low_priority
+    if record.inter_node:
+        check_inter_node_targets(dedicated, low_priority)
     begin_resize(
         tx,
         pool,
-        record.target_dedicated if dedicated is None else dedicated,
-        record.target_low_priority if low_priority is None else low_priority,
+        dedicated,
+        low_priority,
         timeout_s=resize_timeout_s(body.resize_timeout),
         option=body.node_deallocation_option or "requeue",
     )
@@ -260,6 +265,7 @@ def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) ->
     pool.waits_for_start_task = bool(start and start.wait_for_success is not False)
     pool.slots = spec.task_slots_per_node or record.slots
     pool.cores = cores_of(spec.vm_size)
+    pool.inter_node = bool(spec.enable_inter_node_communication)
     policy = spec.task_scheduling_policy
     tx.memory.view.set_pool(
         pool.key,
