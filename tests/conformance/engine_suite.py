@@ -86,6 +86,22 @@ class NodeSuite:
         rig.engine.stop_nodes(["one"])
         assert states(rig) == {"two": True}
 
+    def test_a_node_that_cannot_be_removed_is_still_listed(self, rig: Rig):
+        start(rig, "one", "two", "three")
+        rig.board.send_runs("two", {1: LONG})
+        rig.until(lambda: rig.running("two") >= 1, "the run is at work")
+        rig.hold("two")
+        with pytest.raises(EngineError, match="two"):
+            rig.engine.stop_nodes(["one", "two", "three"])
+        assert rig.running("two") == 0
+        assert states(rig) == {"two": False}
+        with pytest.raises(EngineError, match="two"):
+            rig.engine.stop_nodes(["two"])
+        rig.release("two")
+        rig.engine.stop_nodes(["two"])
+        assert states(rig) == {}
+        assert rig.told == [], "who asked for it need not be told"
+
     def test_unknown_ids_are_passed_over(self, rig: Rig):
         start(rig, "one", "two")
         rig.engine.stop_nodes(["nobody", "one", "one", "nobody else"])

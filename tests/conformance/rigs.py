@@ -16,6 +16,7 @@ from lote.engines.agent_process import AGENT_COMMAND
 from lote.engines.agent_record import read_record
 from lote.engines.fake import FakeEngine
 from lote.engines.local import LocalEngine
+from lote.engines.script import Script
 from lote.engines.seam import Engine, NodeOrder
 from lote.engines.survivor import Remains, find_survivors
 from lote.world import SteppedWorld, World
@@ -41,6 +42,12 @@ class Rig(Protocol):
 
     def break_channel(self, node_id: str) -> None:
         """The agent's connection breaks; it may connect again."""
+
+    def hold(self, node_id: str) -> None:
+        """The node cannot be removed, until ``release``."""
+
+    def release(self, node_id: str) -> None:
+        """It can."""
 
     def running(self, node_id: str) -> int:
         """How many things run on the node, beside its agent."""
@@ -105,6 +112,19 @@ class LocalRig:
     def break_channel(self, node_id: str) -> None:
         self.board.channels[node_id].drop()
 
+    def hold(self, node_id: str) -> None:
+        # A folder behind a link is not removed: what is there might be anybody's.
+        folder = self.node_root / node_id
+        folder.rename(self._aside(node_id))
+        folder.symlink_to(self._aside(node_id))
+
+    def release(self, node_id: str) -> None:
+        (self.node_root / node_id).unlink()
+        self._aside(node_id).rename(self.node_root / node_id)
+
+    def _aside(self, node_id: str) -> Path:
+        return self.node_root.parent / f"aside-{node_id}"
+
     def running(self, node_id: str) -> int:
         folder = self.node_root / node_id
         record = read_record(folder)
@@ -124,7 +144,9 @@ class FakeRig:
     def __init__(self, board: Board, world: SteppedWorld) -> None:
         self.board = board
         self.told: list[tuple[str, str]] = []
-        self.engine = FakeEngine(board, world)
+        self._held: set[str] = set()
+        script = Script(removal=lambda node_id: "held" if node_id in self._held else None)
+        self.engine = FakeEngine(board, world, script)
         self.engine.watch = lambda node_id, why: self.told.append((node_id, why))
 
     def until(self, holds: Callable[[], object], what: str) -> None:
@@ -139,6 +161,12 @@ class FakeRig:
     def break_channel(self, node_id: str) -> None:
         self.engine.cut(node_id)
         self.engine.mend(node_id)
+
+    def hold(self, node_id: str) -> None:
+        self._held.add(node_id)
+
+    def release(self, node_id: str) -> None:
+        self._held.remove(node_id)
 
     def running(self, node_id: str) -> int:
         return self.engine.count_running(node_id)

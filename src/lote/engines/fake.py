@@ -72,12 +72,24 @@ class FakeEngine:
             return [EngineNode(i, n.alive, n.why) for i, n in self._nodes.items()]
 
     def stop_nodes(self, node_ids: list[str]) -> None:
-        """End these nodes and what they run, at once; ``watch`` is not told."""
+        """End these nodes and what they run, at once; ``watch`` is not told.
+
+        Raises EngineError for those that the script keeps: they are listed as ended.
+        """
+        refused = []
         with self._turn():
-            for node_id in node_ids:
-                node = self._nodes.pop(node_id, None)
-                if node is not None:
-                    node.end("stopped")
+            for node_id in dict.fromkeys(node_ids):
+                node = self._nodes.get(node_id)
+                if node is None:
+                    continue
+                node.end("stopped")
+                why = self._script.removal(node_id)
+                if why is None:
+                    del self._nodes[node_id]
+                else:
+                    refused.append(f"node {node_id}: {why}")
+        if refused:
+            raise EngineError("; ".join(refused))
 
     def halt_nodes(self, node_ids: list[str], *, wipes: bool) -> None:
         """End these nodes and what they run, at once; scripted nodes have no files."""
@@ -98,7 +110,9 @@ class FakeEngine:
             for node in self._nodes.values():
                 node.disconnect()
             if not leave_nodes:
-                self.stop_nodes(list(self._nodes))
+                for node in self._nodes.values():
+                    node.end("stopped")
+                self._nodes.clear()
 
     # -- the script's clock -----------------------------------------------------------------
 

@@ -117,7 +117,8 @@ class LocalEngine:
     def stop_nodes(self, node_ids: list[str]) -> None:
         """End agents and tasks of these nodes and remove their folders; returns when it is done.
 
-        Unknown ids are passed over. Raises EngineError when something can't be ended or removed.
+        Unknown ids are passed over. Raises EngineError when something can't be ended or removed;
+        those nodes are still listed.
         """
         with self._lock:
             self._refuse_closed()
@@ -235,15 +236,21 @@ class LocalEngine:
         for node in stuck:
             node.signal_agent(signal.SIGKILL)
         stuck = self._await_gone(stuck, KILL_S_MAX + self._stop_grace_s)
+        failures = ["nodes do not end: " + ", ".join(n.node_id for n in stuck)] if stuck else []
         for node in nodes:
-            if node not in stuck:
+            if node in stuck:
+                continue
+            try:
                 if removes:
                     remove_folder(node.folder)
-                with self._lock:
-                    if forgets and self._nodes.get(node.node_id) is node:
-                        del self._nodes[node.node_id]
-        if stuck:
-            raise EngineError("nodes do not end: " + ", ".join(n.node_id for n in stuck))
+            except EngineError as error:
+                failures.append(str(error))
+                continue
+            with self._lock:
+                if forgets and self._nodes.get(node.node_id) is node:
+                    del self._nodes[node.node_id]
+        if failures:
+            raise EngineError("; ".join(failures))
 
     def _await_gone(self, nodes: list[LocalNode], limit_s: float) -> list[LocalNode]:
         """Wait until these nodes are gone, ``limit_s`` in all; returns those that are not."""

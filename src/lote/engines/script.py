@@ -96,7 +96,8 @@ class Script(msgspec.Struct, kw_only=True):
 
     ``outcome`` gets the task and how often it was retried before; ``start_outcome`` gets the
     pool's start task; ``coordination`` gets a multi-instance task and the number of the instance
-    whose coordination command begins. Functions may keep count of their calls: they are called one
+    whose coordination command begins; ``removal`` gets the id of a node that is to be stopped, and
+    says why that cannot be, or None. Functions may keep count of their calls: they are called one
     at a time, in the order of the scripted time.
     """
 
@@ -104,3 +105,4 @@ class Script(msgspec.Struct, kw_only=True):
     outcome: Callable[[ScriptedTask, int], Outcome] = outcome_of_command
     start_outcome: Callable[[ScriptedTask, int], Outcome] = outcome_of_command
     coordination: Callable[[ScriptedTask, int], Outcome] = outcome_of_coordination
+    removal: Callable[[str], str | None] = lambda node_id: None

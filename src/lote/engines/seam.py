@@ -76,7 +76,8 @@ class Engine(Protocol):
         """All nodes the engine has, in one call; after a restart of the server too."""
 
     def stop_nodes(self, node_ids: list[str]) -> None:
-        """End these nodes and all that runs on them; unknown ones are passed over."""
+        """End these nodes and all that runs on them; unknown ones are passed over. Raises
+        EngineError when some can't be ended: those are still listed, the others are gone."""
 
     def halt_nodes(self, node_ids: list[str], *, wipes: bool) -> None:
         """End these nodes' agents and all that runs on them, like machines switched off; they can

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from lote.engines.seam import Engine, EngineError, NodeOrder
-from lote.server import fleet, node_actions, node_calls
+from lote.server import fleet, node_actions, node_calls, removals
 from lote.server.kept import KeptFiles
 from lote.server.owner import Owner
 
@@ -100,14 +100,23 @@ class EngineDesk:
         self._owner.tell(node_actions.node_halted, node_id)
 
     def _end(self, name: str, node_ids: list[str]) -> None:
+        engine = self._engines[name]
+        left: set[str] = set()
+        why = ""
         try:
-            self._engines[name].stop_nodes(node_ids)
+            engine.stop_nodes(node_ids)
         except EngineError as error:
-            log.error("nodes_not_stopped", extra={"engine": name, "error": str(error)})
+            why = str(error)
+            log.error("nodes_not_stopped", extra={"engine": name, "error": why})
+            left = {node.node_id for node in engine.list_nodes()}
         except Exception:
             log.exception("desk_failed")
+            left, why = set(node_ids), "The service failed at it; its log says more."
         for node_id in node_ids:
-            self._owner.tell(fleet.node_gone, node_id)
+            if node_id in left:
+                self._owner.tell(removals.removal_failed, node_id, why)
+            else:
+                self._owner.tell(fleet.node_gone, node_id)
 
     def _resume(self, name: str) -> None:
         listed = {node.node_id: node.alive for node in self._engines[name].list_nodes()}

@@ -17,6 +17,7 @@ from lote.server.owner import Tx
 from lote.server.quotas import core_rehearsal, node_room
 from lote.server.rehearsed import count_act
 from lote.server.rehearsed_resizes import KINDS, timed_out, withheld_errors, withholding
+from lote.server.removals import removal_errors, retry_removals, send_away
 from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_backlog
 from lote.server.special_runs import end_specials
 from lote.store import nodes as node_rows
@@ -43,8 +44,8 @@ def settle_node(tx: Tx, node: NodeState) -> None:
             move_node(tx, node, "set_offline")
     elif node.placed or _waits_for_release(node) or _waits_for_retention(tx, node):
         return
-    elif node.state == "leavingpool" and not node.is_going:
-        _send_away(tx, node)
+    elif node.state == "leavingpool" and not node.is_going and not node.is_stuck:
+        send_away(tx, node)
     elif node.state in HALTING and not node.is_halting and node.boot:
         switch_off(tx, node)
 
@@ -88,6 +89,7 @@ def settle_pool(tx: Tx, pool: PoolState) -> None:
     if record is None:
         return
     nodes = [tx.memory.nodes[key] for key in sorted(pool.nodes)]
+    retry_removals(tx, nodes)
     if pool.state == "deleting":
         _empty(tx, pool, nodes)
         return
@@ -162,7 +164,7 @@ def _settle_kind(
             missing -= 1
         else:
             remove_node(tx, node)
-    is_leaving = any(node.state == "leavingpool" for node in nodes)
+    is_leaving = any(node.state == "leavingpool" and not node.is_stuck for node in nodes)
     is_coming = any(node.state == "creating" for node in staying)
     if pool.allocation_state == "stopping":
         return not is_leaving and not is_coming
@@ -219,6 +221,7 @@ def _end_resize(tx: Tx, pool: PoolState, errors: list[dict[str, object]]) -> Non
             count_act(tx, rehearsal)
     pool.quota_errors.clear()
     errors += limit_errors(tx, pool)
+    errors += removal_errors([tx.memory.nodes[key] for key in sorted(pool.nodes)])
     set_allocation(tx, pool, "steady", errors=errors)
 
 
@@ -240,7 +243,9 @@ def _time_out(tx: Tx, pool: PoolState, present: list[NodeState]) -> None:
     for is_dedicated, name in KINDS:
         coming = [n for n in present if n.is_dedicated == is_dedicated and n.state == "creating"]
         leaving = [
-            n for n in present if n.is_dedicated == is_dedicated and n.state == "leavingpool"
+            n
+            for n in present
+            if n.is_dedicated == is_dedicated and n.state == "leavingpool" and not n.is_stuck
         ]
         if coming or leaving:
             errors.append(timed_out(name))
@@ -326,23 +331,14 @@ def requeue_all(tx: Tx, node: NodeState) -> None:
             requeue(tx, one)
 
 
-def _send_away(tx: Tx, node: NodeState) -> None:
-    """Nothing runs on the node any more: its engine ends it, once its outputs are kept."""
-    node.is_going = True
-    desk = tx.memory.desk
-    engine = tx.memory.pools[node.pool_key].engine
-    if desk is not None:
-        tx.after.append(lambda: desk.stop(engine, [node.id]))
-
-
 def remove_node(tx: Tx, node: NodeState) -> None:
     """Drop a node on which nothing runs any more, whatever its engine still has of it."""
-    if node.is_going:
+    if node.is_going or node.is_stuck:
         return
     requeue_all(tx, node)
     if node.state != "leavingpool":
         move_node(tx, node, "leave")
-    _send_away(tx, node)
+    send_away(tx, node)
 
 
 def node_gone(tx: Tx, node_id: str) -> None:
@@ -400,7 +396,7 @@ def agent_gone(tx: Tx, node_id: str, why: str) -> None:
 
 def lose_node(tx: Tx, node: NodeState, why: str) -> None:
     """The node's agent has gone for good: its tasks go elsewhere, it is shown until replaced."""
-    if node.is_lost or node.is_going:
+    if node.is_lost or node.is_going or node.is_stuck:
         return
     add_event(tx.db, tx.now_us, "node_lost", node.id, why)
     node.is_lost = True

@@ -132,6 +132,9 @@ class NodeState(msgspec.Struct):
     """Its agent has gone for good; it is shown until its replacement has called."""
     is_going: bool = False
     """Its engine is ending it."""
+    stuck_why: str = ""
+    """Why its engine could not end it, if it has tried. It is tried again at ``stuck_us``."""
+    stuck_us: int = 0
     is_ordered: bool = False
     """Its engine was asked for its agent since this memory was made."""
     is_empty: bool = False
@@ -145,6 +148,11 @@ class NodeState(msgspec.Struct):
     use_us: int = 0
     has_images: bool = False
     """Its agent has said that it can run containers, and has the pool's images."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its engine could not end it, and is not trying at this moment."""
+        return bool(self.stuck_why) and not self.is_going
 
 
 class JobState(msgspec.Struct):

@@ -6,6 +6,7 @@ from lote.domain.pool import ALLOCATION, POOL
 from lote.server.fleet import set_allocation
 from lote.server.memory import PoolState
 from lote.server.owner import Tx
+from lote.server.removals import retry_at_once
 from lote.store import pools as rows
 
 
@@ -47,6 +48,7 @@ def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str
         resize_started_us=tx.now_us,
         deallocation=option,
     )
+    retry_at_once(tx, pool)
     pool.order_failures = 0
     pool.seek_us = 0
     pool.quota_errors.clear()
@@ -67,4 +69,5 @@ def begin_delete_pool(tx: Tx, pool: PoolState) -> None:
         target_dedicated=0,
         target_low_priority=0,
     )
+    retry_at_once(tx, pool)
     tx.memory.touched_pools.add(pool.key)

@@ -19,7 +19,7 @@ from compared import differences
 from lote.engines.fake import FakeEngine
 from lote.engines.script import Script
 from lote.engines.seam import EngineError, NodeOrder
-from lote.server import fleet, node_actions, node_calls
+from lote.server import fleet, node_actions, node_calls, removals
 from lote.server.channel import Callers, LocalConnection, LocalSwitchboard
 from lote.server.handlers import task as task_handlers
 from lote.server.http import find_handler
@@ -113,9 +113,18 @@ class BenchDesk:
         self._owner.tell(node_actions.node_halted, node_id)
 
     def _stop(self, node_ids: list[str]) -> None:
-        self._engine.stop_nodes(node_ids)
+        left: set[str] = set()
+        why = ""
+        try:
+            self._engine.stop_nodes(node_ids)
+        except EngineError as error:
+            why = str(error)
+            left = {node.node_id for node in self._engine.list_nodes()}
         for node_id in node_ids:
-            self._owner.tell(fleet.node_gone, node_id)
+            if node_id in left:
+                self._owner.tell(removals.removal_failed, node_id, why)
+            else:
+                self._owner.tell(fleet.node_gone, node_id)
 
 
 class BenchEvaluator:
