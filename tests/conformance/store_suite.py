@@ -364,13 +364,17 @@ class StoreSuite:
         assert self.end_parent(db, 2, "04") == []
         assert self.end_parent(db, 3, "4") == [1]
 
-    def test_a_number_that_goes_is_waited_for_again(self, db: Connection, job: int) -> None:
-        self.add_child(db, 1, [], [(4, 5)])
+    def test_a_number_that_goes_is_waited_for_by_later_ones(self, db: Connection, job: int) -> None:
+        self.add_child(db, 1, [], [(3, 5), (4, 4), (4, 6)])
         self.end_parent(db, 2, "4")
         dependencies.forget_parent(db, job, 2, "4")
         tasks.delete_task(db, 2)
-        assert self.end_parent(db, 3, "4") == []
-        assert self.end_parent(db, 4, "5") == [1]
+        assert self.add_child(db, 3, [], [(3, 4)]) == 2
+        assert self.end_parent(db, 4, "4") == []  # closed for the first, once
+        assert self.end_parent(db, 5, "3") == [3]
+        assert self.end_parent(db, 6, "5") == []
+        assert self.end_parent(db, 7, "6") == [1]
+        assert db.execute("SELECT count(*) FROM dependency_range").fetchone()[0] == 0
 
     def test_a_number_stays_while_another_task_has_it(self, db: Connection, job: int) -> None:
         self.add_child(db, 1, [], [(0, 1)])

@@ -3,8 +3,9 @@
 A child counts in ``task.waiting`` the requirements that are open: each id, and each integer of each
 range. A parent that satisfies closes them. ``satisfied_number`` remembers which integers of a job
 have been satisfied, because ``4`` and ``04`` are the same member of a range. A child all of whose
-requirements have been closed waits for nothing any more, so its ranges are dropped; one that still
-waits has a member of a range opened again when the task that closed it is deleted or reactivated.
+requirements have been closed waits for nothing any more, so its ranges are dropped. What has been
+closed for a child stays closed: when the task that closed a number is deleted or reactivated, the
+number is taken out of the ranges that hold it, so that it counts for those that come later only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ INTEGER_MAX = 2**31 - 1  # REST: task id ranges are 32-bit integers
 FAILED_LOOKS_MAX = 1000  # ours: failed tasks of a job looked at to explain why another one waits
 ID_CHARS_MAX = 64  # REST: Add Task, id
 
+_ADD_RANGE = "INSERT INTO dependency_range (job_key, first, last, child_key) VALUES (?, ?, ?, ?)"
 _CLOSE = (
     "UPDATE task SET waiting = waiting - ?1, phase ="
     f" CASE WHEN phase = {BLOCKED} AND waiting <= ?1 THEN {READY} ELSE phase END"
@@ -66,10 +68,7 @@ def add_dependencies(
         ).fetchone()
         waiting += last - first + 1 - row[0]
     if waiting:
-        db.executemany(
-            "INSERT INTO dependency_range (job_key, first, last, child_key) VALUES (?, ?, ?, ?)",
-            rows,
-        )
+        db.executemany(_ADD_RANGE, rows)
     return waiting
 
 
@@ -98,8 +97,8 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
 
 
 def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str) -> None:
-    """A task is deleted or runs again: the number it closed is open again, unless another task of
-    that number (``4`` and ``04``) closes it too."""
+    """A task is deleted or runs again: who is added from now on waits for the number it closed,
+    unless another task of that number (``4`` and ``04``) closes it too."""
     number = number_of(parent_id)
     if number is None or not _is_closed(db, job_key, number):
         return
@@ -112,10 +111,7 @@ def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str)
     if others:
         return
     db.execute("DELETE FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number))
-    db.executemany(
-        "UPDATE task SET waiting = waiting + 1 WHERE key = ?",
-        [(key,) for key in _children_in_range(db, job_key, number)],
-    )
+    _cut_ranges(db, job_key, number)
 
 
 def list_awaited(db: Connection, child_key: int, limit: int) -> list[str]:
@@ -173,6 +169,22 @@ def _children_in_range(db: Connection, job_key: int, number: int) -> list[int]:
         (job_key, number, number),
     )
     return [row[0] for row in rows]
+
+
+def _cut_ranges(db: Connection, job_key: int, number: int) -> None:
+    """Who waits for a range with this number has had it: it does not count for them again."""
+    cut = db.execute(
+        "DELETE FROM dependency_range WHERE job_key = ? AND first <= ? AND last >= ?"
+        " RETURNING first, last, child_key",
+        (job_key, number, number),
+    ).fetchall()
+    rest = [
+        (job_key, start, end, child_key)
+        for first, last, child_key in cut
+        for start, end in ((first, number - 1), (number + 1, last))
+        if start <= end
+    ]
+    db.executemany(_ADD_RANGE, rest)
 
 
 def _has_ranges(db: Connection, job_key: int) -> bool:

@@ -138,26 +138,29 @@ def test_a_number_counts_once_however_often_its_task_ends(tree, way):
     tree.check()
 
 
+@pytest.mark.parametrize("by", ["id", "range"])
 @pytest.mark.parametrize("way", ["reactivate_task", "delete_task"])
-def test_an_id_that_was_satisfied_stays_so_for_those_that_waited_for_it(tree, way):
+def test_what_was_satisfied_stays_so_for_those_that_waited_for_it(tree, way, by):
     """Whoever is added afterwards waits for the task that has the id by then."""
     satisfied = {"default": {"dependencyAction": "satisfy"}}
-    add(tree, "before", "p", "q", seconds=1)
-    add(tree, "p", seconds=1, exits=1, exitConditions=satisfied)
+    both = {"parents": ("1", "2")} if by == "id" else {"ranges": [(1, 2)]}
+    one = {"parents": ("1",)} if by == "id" else {"ranges": [(1, 1)]}
+    add(tree, "before", *both.pop("parents", ()), seconds=1, **both)
+    add(tree, "1", seconds=1, exits=1, exitConditions=satisfied)
     tree.advance(2)
-    tree.ask(way, job_id="j", task_id="p")
+    tree.ask(way, job_id="j", task_id="1")
     if way == "delete_task":
-        add(tree, "p", seconds=50)
-    add(tree, "after", "p", seconds=1)
-    assert tree.task_states()["p"] != "completed"
-    add(tree, "q", seconds=1)
+        add(tree, "1", seconds=50)
+    add(tree, "after", *one.pop("parents", ()), seconds=1, **one)
+    assert tree.task_states()["1"] != "completed"
+    tree.check()
+    add(tree, "2", seconds=0)
     tree.advance(0.5)
-    assert tree.task_states()["after"] == "active"
+    assert (tree.task_states()["before"], tree.task_states()["after"]) == ("running", "active")
     tree.advance(100)
-    assert tree.task_states() == dict.fromkeys(("before", "after", "p", "q"), "completed")
+    assert tree.task_states() == dict.fromkeys(("before", "after", "1", "2"), "completed")
     starts = {name: info(tree, name)["startTime"] for name in ("before", "after")}
-    if way == "delete_task":
-        assert starts["before"] < starts["after"]
+    assert starts["before"] < starts["after"]
     tree.check()
 
 
