@@ -10,9 +10,8 @@ from typing import Any
 
 from lote.server.request import Request
 from lote.store.database import Connection
-from lote.store.jobs import get_job_counts
-from lote.store.records import JobCount, JobRecord, JobScheduleRecord, PoolRecord, TaskRecord
-from lote.store.statistics import Use, ended_in_schedule, jobs_use, schedule_use, tasks_use
+from lote.store.records import JobRecord, JobScheduleRecord, PoolRecord, TaskRecord
+from lote.store.statistics import Use, jobs_use, schedule_use, tasks_use
 from lote.store.usage import dedicated_time_us
 from lote.wire.formats import format_duration, format_timestamp
 from lote.wire.vm_sizes import cores_of
@@ -51,27 +50,22 @@ def task_stats(
 
 def job_stats(db: Connection, request: Request, records: Sequence[JobRecord]) -> dict[int, Shown]:
     """Statistics of these jobs, by row key."""
-    keys = [record.key for record in records]
-    uses, counts = jobs_use(db, keys), get_job_counts(db, keys)
+    uses = jobs_use(db, [record.key for record in records])
     shown = {}
     for record in records:
-        count = counts.get(record.key, JobCount())
         end_us = record.end_us or request.now_us
         url = f"{request.base_url}/jobs/{record.id}"
         use = uses.get(record.key, Use())
-        shown[record.key] = view_use(use, url, record.start_us, end_us) | view_ends(
-            count.succeeded, count.failed, use.retries
-        )
+        shown[record.key] = view_use(use, url, record.start_us, end_us) | view_ends(use)
     return shown
 
 
 def schedule_stats(db: Connection, request: Request, record: JobScheduleRecord) -> Shown:
-    """Statistics of a schedule: of its jobs that still exist."""
+    """Statistics of a schedule: of all jobs it made."""
     use = schedule_use(db, record.key)
     url = f"{request.base_url}/jobschedules/{record.id}"
     end_us = record.end_us or request.now_us
-    ends = view_ends(*ended_in_schedule(db, record.key), use.retries)
-    return view_use(use, url, record.created_us, end_us) | ends
+    return view_use(use, url, record.created_us, end_us) | view_ends(use)
 
 
 def pool_stats(db: Connection, request: Request, records: Sequence[PoolRecord]) -> dict[int, Shown]:
@@ -109,12 +103,12 @@ def view_use(use: Use, url: str, start_us: int, end_us: int) -> Shown:
     }
 
 
-def view_ends(succeeded: int, failed: int, retries: int) -> Shown:
+def view_ends(use: Use) -> Shown:
     """How tasks ended, as statistics show it."""
     return {
-        "numSucceededTasks": str(succeeded),
-        "numFailedTasks": str(failed),
-        "numTaskRetries": str(retries),
+        "numSucceededTasks": str(use.succeeded),
+        "numFailedTasks": str(use.failed),
+        "numTaskRetries": str(use.retries),
     }
 
 

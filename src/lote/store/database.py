@@ -30,6 +30,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0010_statistics.sql",
     "0011_multi_instance.sql",
     "0012_containers.sql",
+    "0013_past_use.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lote.store.database import Connection
 from lote.store.records import JobRecord, JobScheduleRecord, columns
+from lote.store.statistics import drop_schedule_use
 
 _COLUMNS = columns(JobScheduleRecord)
 _BY_ID = f"SELECT {_COLUMNS} FROM job_schedule WHERE id = ?"
@@ -63,6 +64,7 @@ def save_job_schedule(db: Connection, key: int, **changes: object) -> None:
 
 def delete_job_schedule(db: Connection, key: int) -> None:
     """Drop the schedule's row; its jobs must be gone."""
+    drop_schedule_use(db, key)
     db.execute("DELETE FROM job_schedule WHERE key = ?", (key,))
 
 

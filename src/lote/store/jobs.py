@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from lote.store.database import Connection
 from lote.store.records import JobCount, JobRecord, columns
+from lote.store.statistics import drop_job_use
 
 _COLUMNS = columns(JobRecord)
 _BY_ID = f"SELECT {_COLUMNS} FROM job WHERE id = ?"
@@ -66,7 +67,7 @@ def delete_job(db: Connection, key: int) -> None:
     db.execute("DELETE FROM satisfied_number WHERE job_key = ?", (key,))
     db.execute("DELETE FROM special_run WHERE job_key = ?", (key,))
     db.execute("DELETE FROM job_count WHERE job_key = ?", (key,))
-    db.execute("DELETE FROM job_use WHERE job_key = ?", (key,))
+    drop_job_use(db, key)
     db.execute("DELETE FROM job WHERE key = ?", (key,))
 
 
@@ -80,13 +81,6 @@ def get_job_count_by_id(db: Connection, job_id: str) -> JobCount | None:
     """The counts of the tasks of the job of that id, if there is one."""
     row = db.execute(_GET_COUNT_BY_ID, (job_id,)).fetchone()
     return JobCount(*row) if row else None
-
-
-def get_job_counts(db: Connection, keys: Sequence[int]) -> dict[int, JobCount]:
-    """The counts of these jobs' tasks, by job key."""
-    wanted = ",".join(map(str, keys))
-    query = f"SELECT job_key, {_COUNT_COLUMNS} FROM job_count WHERE job_key IN ({wanted})"
-    return {row[0]: JobCount(*row[1:]) for row in db.execute(query)}
 
 
 def save_job_counts(db: Connection, counts: Iterable[tuple[int, JobCount]]) -> None:

@@ -279,7 +279,23 @@ CREATE TABLE job_use (
   user_us INTEGER NOT NULL,
   kernel_us INTEGER NOT NULL,
   read_blocks INTEGER NOT NULL,
-  write_blocks INTEGER NOT NULL
+  write_blocks INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE past_use (
+  schedule_key INTEGER PRIMARY KEY,
+  first_us INTEGER NOT NULL,
+  retries INTEGER NOT NULL,
+  wall_us INTEGER NOT NULL,
+  wait_us INTEGER NOT NULL,
+  user_us INTEGER NOT NULL,
+  kernel_us INTEGER NOT NULL,
+  read_blocks INTEGER NOT NULL,
+  write_blocks INTEGER NOT NULL,
+  succeeded INTEGER NOT NULL,
+  failed INTEGER NOT NULL
 );
 
 CREATE TABLE multi_instance (

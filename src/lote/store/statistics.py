@@ -1,7 +1,8 @@
 """What tasks used: time, processor, blocks of input and output; and the sums of it.
 
 A job's sum grows with each end of one of its tasks, in the transaction of that end. So it keeps
-what tasks used that were deleted afterwards, or ran again.
+what tasks used that were deleted afterwards, or ran again. When the job is deleted, its sum goes
+to its schedule's, and when that is deleted, or there was none, to the account's.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import msgspec
 
 from lote.store.database import Connection
 
+NO_SCHEDULE = 0  # the key under which is what neither a job nor a schedule has any more
+
 
 class Use(msgspec.Struct, frozen=True, gc=False):
-    """What one task or several used. ``wait_us``: from their creation to their last start.
+    """What one task or several used, and how they ended. ``wait_us``: from their creation to
+    their last start.
 
     A block is one of getrusage(2): 512 bytes on Linux.
     """
@@ -26,6 +30,8 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     kernel_us: int = 0
     read_blocks: int = 0
     write_blocks: int = 0
+    succeeded: int = 0
+    failed: int = 0
 
 
 _NAMES = Use.__struct_fields__
@@ -34,15 +40,29 @@ _OF_A_TASK = (
     "retries, coalesce(wall_us, end_us - start_us, 0) AS wall_us,"
     " max(0, coalesce(start_us, end_us, created_us) - created_us) AS wait_us,"
     " coalesce(user_us, 0) AS user_us, coalesce(kernel_us, 0) AS kernel_us,"
-    " coalesce(read_blocks, 0) AS read_blocks, coalesce(write_blocks, 0) AS write_blocks"
+    " coalesce(read_blocks, 0) AS read_blocks, coalesce(write_blocks, 0) AS write_blocks,"
+    " coalesce(result, 0) AS succeeded, result IS 0 AS failed"
 )
 _SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _NAMES)
+_MORE = ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
 _ADD = (
     f"INSERT INTO job_use (job_key, {_COLUMNS}) SELECT job_key, {_SUMS} FROM"
     f" (SELECT job_key, {_OF_A_TASK} FROM task WHERE key IN (SELECT value FROM json_each(?)))"
     " GROUP BY job_key"
-    " ON CONFLICT (job_key) DO UPDATE SET "
-    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
+    f" ON CONFLICT (job_key) DO UPDATE SET {_MORE}"
+)
+_ADD_PAST = f"INSERT INTO past_use (schedule_key, first_us, {_COLUMNS})"
+_MORE_PAST = (
+    " ON CONFLICT (schedule_key) DO UPDATE SET first_us = min(first_us, excluded.first_us),"
+    f" {_MORE}"
+)
+_KEEP_JOB = (
+    f"{_ADD_PAST} SELECT coalesce(schedule_key, {NO_SCHEDULE}), created_us, {_COLUMNS} FROM job_use"
+    f" JOIN job ON job.key = job_key WHERE job_key = ?{_MORE_PAST}"
+)
+_KEEP_SCHEDULE = (
+    f"{_ADD_PAST} SELECT {NO_SCHEDULE}, first_us, {_COLUMNS} FROM past_use"
+    f" WHERE schedule_key = ?{_MORE_PAST}"
 )
 
 
@@ -58,15 +78,35 @@ def jobs_use(db: Connection, keys: Sequence[int]) -> dict[int, Use]:
     return {row[0]: Use(*row[1:]) for row in rows}
 
 
+def drop_job_use(db: Connection, key: int) -> None:
+    """A job is about to be deleted: its schedule, or the account, keeps what its tasks used."""
+    db.execute(_KEEP_JOB, (key,))
+    db.execute("DELETE FROM job_use WHERE job_key = ?", (key,))
+
+
+def drop_schedule_use(db: Connection, key: int) -> None:
+    """A schedule is deleted: the account keeps what the tasks of its jobs used."""
+    db.execute(_KEEP_SCHEDULE, (key,))
+    db.execute("DELETE FROM past_use WHERE schedule_key = ?", (key,))
+
+
 def schedule_use(db: Connection, key: int) -> Use:
-    """What the ended tasks of a schedule's jobs used, of those jobs that still exist."""
-    query = f"SELECT {_SUMS} FROM job_use JOIN job ON job.key = job_key WHERE schedule_key = ?"
+    """What the ended tasks of all jobs used that a schedule made, those deleted since included."""
+    query = (
+        f"SELECT {_SUMS} FROM (SELECT {_COLUMNS} FROM job_use JOIN job ON job.key = job_key"
+        f" WHERE schedule_key = ?1 UNION ALL SELECT {_COLUMNS} FROM past_use"
+        " WHERE schedule_key = ?1)"
+    )
     return Use(*db.execute(query, (key,)).fetchone())
 
 
 def account_use(db: Connection) -> Use:
-    """What the ended tasks of all jobs used that still exist."""
-    return Use(*db.execute(f"SELECT {_SUMS} FROM job_use").fetchone())
+    """What the ended tasks of all jobs used that there ever were."""
+    query = (
+        f"SELECT {_SUMS} FROM"
+        f" (SELECT {_COLUMNS} FROM job_use UNION ALL SELECT {_COLUMNS} FROM past_use)"
+    )
+    return Use(*db.execute(query).fetchone())
 
 
 def tasks_use(db: Connection, keys: Sequence[int]) -> dict[int, Use]:
@@ -76,13 +116,3 @@ def tasks_use(db: Connection, keys: Sequence[int]) -> dict[int, Use]:
         f"SELECT key, {_OF_A_TASK} FROM task WHERE key IN ({wanted}) AND end_us IS NOT NULL"
     )
     return {row[0]: Use(*row[1:]) for row in rows}
-
-
-def ended_in_schedule(db: Connection, key: int) -> tuple[int, int]:
-    """Tasks that succeeded and that failed, of a schedule's jobs that still exist."""
-    row = db.execute(
-        "SELECT coalesce(sum(succeeded), 0), coalesce(sum(failed), 0) FROM job_count"
-        " JOIN job ON job.key = job_key WHERE schedule_key = ?",
-        (key,),
-    ).fetchone()
-    return int(row[0]), int(row[1])

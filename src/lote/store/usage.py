@@ -1,4 +1,4 @@
-"""How long nodes were there, and what has been done, from the rows of nodes and jobs."""
+"""How long nodes were there, and since when there are jobs."""
 
 from __future__ import annotations
 
@@ -49,15 +49,11 @@ def first_allocation_us(db: Connection) -> int | None:
     return None if found is None else int(found)
 
 
-def ended_tasks(db: Connection) -> tuple[int, int]:
-    """Tasks that succeeded and that failed, of all jobs that still exist."""
-    row = db.execute(
-        "SELECT coalesce(sum(succeeded), 0), coalesce(sum(failed), 0) FROM job_count"
-    ).fetchone()
-    return int(row[0]), int(row[1])
-
-
 def first_job_us(db: Connection) -> int | None:
-    """When the oldest job that still exists was made."""
-    found = db.execute("SELECT min(created_us) FROM job").fetchone()[0]
+    """When the first job was made that still exists, or of which something is remembered."""
+    query = (
+        "SELECT min(first_us) FROM"
+        " (SELECT min(created_us) AS first_us FROM job UNION ALL SELECT first_us FROM past_use)"
+    )
+    found = db.execute(query).fetchone()[0]
     return None if found is None else int(found)

@@ -108,7 +108,7 @@ def test_what_a_deleted_task_used_stays_with_the_job(batch, pool, raw, job):
     batch.delete_task(job, "t")
     after = stats_of(raw, f"/jobs/{job}")
     assert after["userCPUTime"] == before["userCPUTime"] != "PT0S"
-    assert after["numSucceededTasks"] == "0"
+    assert after["numSucceededTasks"] == before["numSucceededTasks"] == "1"
 
 
 def test_of_a_pool(batch, pool, raw):
@@ -140,14 +140,25 @@ def test_of_a_schedule(batch, pool, raw):
     assert one["stats"]["userCPUTime"] == stats["userCPUTime"]
     shown = raw("GET", f"/jobschedules?$filter=id%20eq%20'{schedule_id}'&$expand=stats").json
     assert shown["value"][0]["stats"]["userCPUTime"] == stats["userCPUTime"]
-    raw("DELETE", f"/jobs/{one['id']}")  # what its job used goes with it
+    account = lifetime(raw)
+    raw("DELETE", f"/jobs/{one['id']}")  # "all Jobs created under the schedule"
     until(lambda: raw("GET", f"/jobs/{one['id']}").status == 404)
-    assert stats_of(raw, path)["userCPUTime"] == "PT0S"
+    after = stats_of(raw, path)
+    for name in OF_JOBS - {"lastUpdateTime"}:
+        assert after[name] == stats[name]
     raw("DELETE", path)
+    until(lambda: raw("GET", path).status == 404)
+    after = lifetime(raw)
+    assert seconds(after["userCPUTime"]) >= seconds(account["userCPUTime"])
+    assert int(after["numSucceededTasks"]) >= int(account["numSucceededTasks"])
+
+
+def lifetime(raw: Raw) -> dict:
+    return raw("GET", "/lifetimejobstats", version="2022-10-01.16.0").json
 
 
 def test_of_all_jobs_for_older_clients(raw, worked):
-    stats = raw("GET", "/lifetimejobstats", version="2022-10-01.16.0").json
+    stats = lifetime(raw)
     assert stats.keys() - {"odata.metadata"} == OF_JOBS
     assert int(stats["numTaskRetries"]) >= 2
     assert seconds(stats["userCPUTime"]) >= seconds(stats_of(raw, f"/jobs/{worked}")["userCPUTime"])

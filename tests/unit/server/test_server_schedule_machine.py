@@ -119,8 +119,7 @@ class ScheduleMachine(ServerMachine):
     @rule(
         schedule=SCHEDULE,
         name=st.sampled_from(
-            ["enable_job_schedule", "disable_job_schedule", "terminate_job_schedule"]
-            + ["delete_job_schedule"]
+            [f"{verb}_job_schedule" for verb in ("enable", "disable", "terminate", "delete")]
         ),
         force=st.booleans(),
     )

@@ -222,3 +222,46 @@ def test_later_jobs_follow_a_change(hourly):
     hourly.advance(4 * HOUR_S)
     assert len(jobs(hourly)) == 4
     hourly.check()
+
+
+def stats(bench, name, **params):
+    query = {"api-version": "2024-07-01.20.0", "expand": "stats"}
+    shown = bench.ask(name, query=query, settled=False, **params)["stats"]
+    names = ("numSucceededTasks", "numFailedTasks", "numTaskRetries", "wallClockTime")
+    return {one: shown[one] for one in names}
+
+
+def test_its_statistics_keep_jobs_that_are_deleted(bench):
+    bench.add_pool()
+    bench.ask("create_job_schedule", a_schedule(recurrenceInterval="PT1H"))
+    bench.ask("create_task", a_task("good", seconds=2), job_id="s:job-1")
+    limits = {"maxTaskRetryCount": 1}
+    bench.ask(
+        "create_task", a_task("bad", seconds=2, exits=1, constraints=limits), job_id="s:job-1"
+    )
+    bench.advance(10)
+    expected = {
+        "numSucceededTasks": "1",
+        "numFailedTasks": "1",
+        "numTaskRetries": "1",
+        "wallClockTime": "PT6S",
+    }
+    assert stats(bench, "get_job_schedule", job_schedule_id="s") == expected
+    bench.ask("delete_task", job_id="s:job-1", task_id="good")
+    assert stats(bench, "get_job", job_id="s:job-1") == expected
+    bench.ask("delete_job", job_id="s:job-1")
+    assert jobs(bench) == {}
+    assert stats(bench, "get_job_schedule", job_schedule_id="s") == expected
+    bench.advance(HOUR_S)
+    bench.ask("create_task", a_task("good", seconds=2), job_id="s:job-2")
+    bench.advance(10)
+    bench.restart()
+    more = expected | {"numSucceededTasks": "2", "wallClockTime": "PT8S"}
+    assert stats(bench, "get_job_schedule", job_schedule_id="s") == more
+    bench.ask("delete_job_schedule", job_schedule_id="s")
+    bench.ask("create_job_schedule", a_schedule())
+    fresh = dict.fromkeys(expected, "0") | {"wallClockTime": "PT0S"}
+    assert stats(bench, "get_job_schedule", job_schedule_id="s") == fresh
+    total = bench.ask("get_lifetime_job_statistics", settled=False)
+    assert {name: total[name] for name in more} == more
+    bench.check()

@@ -19,6 +19,7 @@ from lote.store import (
     nodes,
     pools,
     scaling,
+    statistics,
     tasks,
 )
 from lote.store.database import MIGRATIONS, SchemaTooNew, open_reader, open_writer
@@ -85,6 +86,23 @@ def test_a_migration_that_fails_leaves_the_step_before(tmp_path, monkeypatch):
     (folder / "0002.sql").write_text("CREATE TABLE two (key INTEGER);")
     database.migrate(db)
     assert sorted(shape_of(db)[0]) == ["one", "two"]
+    db.close()
+
+
+def test_jobs_from_before_their_ends_were_summed_keep_their_counts(tmp_path, monkeypatch):
+    path = tmp_path / "account.db"
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", MIGRATIONS[: MIGRATIONS.index("0013_past_use.sql")])
+        db = open_writer(path)
+    db.execute("INSERT INTO job_count (job_key, succeeded, failed) VALUES (1, 5, 2), (2, 3, 0)")
+    db.execute("INSERT INTO job_count (job_key) VALUES (3)")
+    db.execute("INSERT INTO job_use VALUES (1, 4, 10, 20, 30, 40, 50, 60)")
+    db.close()
+    db = open_writer(path)
+    assert statistics.jobs_use(db, [1, 2, 3]) == {
+        1: statistics.Use(4, 10, 20, 30, 40, 50, 60, 5, 2),
+        2: statistics.Use(succeeded=3),
+    }
     db.close()
 
 

@@ -11,7 +11,7 @@ from lote.server.request import Answer, Request
 from lote.server.statistics import view_ends, view_use
 from lote.store.database import Connection
 from lote.store.statistics import account_use
-from lote.store.usage import ended_tasks, first_allocation_us, first_job_us, list_stays
+from lote.store.usage import first_allocation_us, first_job_us, list_stays
 from lote.wire.errors import invalid_query
 from lote.wire.formats import format_duration, format_timestamp, parse_timestamp
 from lote.wire.job import JobStatistics
@@ -90,11 +90,11 @@ def _metrics(
 
 
 def get_lifetime_job_statistics(db: Connection, request: Request) -> Answer:
-    """How tasks ended and what they used, of the jobs that still exist."""
+    """How tasks ended and what they used, of all jobs that there ever were."""
     use, started_us = account_use(db), first_job_us(db)
     url = request.base_url + request.path
     shown = view_use(use, url, request.now_us if started_us is None else started_us, request.now_us)
-    shown |= view_ends(*ended_tasks(db), use.retries)
+    shown |= view_ends(use)
     return answer_one(request, shown, JobStatistics, None)
 
 
