@@ -10,7 +10,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``task_uid_base``: first of the numbers that tasks' users get, if the agent is root.
     ``grace_s``: how long the server waits for an agent that is away. ``container_command`` and
-    ``container_options``: what runs containers, as words of a shell. Unknown members are ignored.
+    ``container_options``: what runs containers, as words of a shell. ``transfer_silence_s``: how
+    long a source or a target of tasks' files may be silent; ``transfer_attempts``: how often in a
+    row one is tried. Unknown members are ignored.
     """
 
     node_id: str
@@ -22,6 +24,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float = 60.0
     container_command: str = ""
     container_options: str = ""
+    transfer_silence_s: float = 30.0
+    transfer_attempts: int = 10  # half a minute of pauses: a storage that restarts costs no output
 
     def __repr__(self) -> str:
         return f"AgentSettings(node_id={self.node_id!r}, node_dir={self.node_dir!r})"

@@ -136,7 +136,7 @@ class Talker:
         self._journal = Journal(layout.journal, world)
         self._links = Links(forked, self._take_notes, lambda: self._end(LOST_SPAWNER))
         users = self._users = Users(settings.task_uid_base)
-        self._transfers = Transfers(layout, settings.ca_file, world.monotonic, self._lease)
+        self._transfers = Transfers(layout, settings, world.monotonic, self._lease)
         self._keeper = Keeper(layout, world, log)
         self._runs = Runs(
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,

@@ -21,6 +21,7 @@ from lote.agent.launch import prepare_directory
 from lote.agent.layout import Layout
 from lote.agent.lease import Lease, RunPermit
 from lote.agent.outputs import Sender, UploadLog, is_wanted
+from lote.agent.settings import AgentSettings
 from lote.agent.task_spec import ResourceFile
 from lote.agent.work import Work
 from lote.blobs.client import BlobClient
@@ -29,7 +30,6 @@ from lote.wire.frames import AutoStorage, Failure
 
 FILES_AT_ONCE = 8
 TASKS_AT_ONCE = 8
-ATTEMPTS_MAX = 10  # half a minute in all: a storage that is started again costs no output
 
 Done = Callable[[Work, Failure | None], None]
 
@@ -42,13 +42,17 @@ class Transfers:
     """
 
     def __init__(
-        self, layout: Layout, ca_file: str | None, clock: Callable[[], float], lease: Lease
+        self, layout: Layout, settings: AgentSettings, clock: Callable[[], float], lease: Lease
     ) -> None:
         self.confirm_again: Callable[[Work], None] = lambda work: None
         self._lease = lease
         self.auto_storage: AutoStorage | None = None
         self.service: dict[str, str] = {}  # the node's variables, which patterns may name
-        self._client = BlobClient(ca_file=ca_file, attempts_max=ATTEMPTS_MAX)
+        self._client = BlobClient(
+            ca_file=settings.ca_file,
+            stall_timeout_s=settings.transfer_silence_s,
+            attempts_max=settings.transfer_attempts,
+        )
         self._cache = Cache(layout.cache, self._client, clock)
         self._tasks = ThreadPoolExecutor(TASKS_AT_ONCE, "task")
         self._files = ThreadPoolExecutor(FILES_AT_ONCE, "file")

@@ -75,6 +75,7 @@ class Fetch:
         self._etag = ""  # as the server spelled it
         self._md5 = ""
         self._was_damaged = False
+        self._gives_ranges = True  # until the server shows that it does not
         self._content_type = ""
 
     def run(self) -> Fetched | None:
@@ -132,7 +133,7 @@ class Fetch:
     @property
     def _can_resume(self) -> bool:
         """Only a strong ETag proves that two answers are pieces of one content."""
-        return self._pieces is not None and self._etag.startswith('"')
+        return self._pieces is not None and self._gives_ranges and self._etag.startswith('"')
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -166,7 +167,8 @@ class Fetch:
                 raise
             self._restart()  # the content changed under us
             raise Transient(failure) from failure
-        if exchange.status == 200:  # a server that knows no ranges
+        if exchange.status == 200:  # a server that knows no ranges: what came is no progress
+            self._gives_ranges = False
             self._restart()
             self._note(exchange)
             return exchange, 0

@@ -18,7 +18,7 @@ class BlobServer:
         self.containers: set[str] = set()
         self.denied: set[str] = set()
         self.requests: Counter[str] = Counter()
-        self.gate = threading.Event()  # "slow" blobs end when it is set
+        self.gate = threading.Event()  # "slow" blobs end when it is set, "silent" ones begin
         self.begun = threading.Event()  # a write of a "slow" blob was begun
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -61,6 +61,8 @@ def _handler(server: BlobServer) -> type[BaseHTTPRequestHandler]:
             elif path not in server.blobs:
                 self.answer(404)
             else:
+                if path.endswith("silent"):
+                    server.gate.wait(20)
                 self.send(path, server.blobs[path])
 
         def send(self, path: str, content: bytes) -> None:

@@ -135,6 +135,45 @@ def test_inputs_that_fail(node, blobs, file, code, category):
     node.drive(scenario, slots=1)
 
 
+IMPATIENT = {"transfer_silence_s": 0.3, "transfer_attempts": 2}
+
+
+@pytest.mark.parametrize("name", ["slow", "silent"])
+def test_a_source_that_falls_silent(node, blobs, name):
+    """One never answers, one answers and then sends no more; no retry of the task follows."""
+    blobs.put("in", slow=b"x" * 5000, silent=b"x")
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        file = {"httpUrl": f"{blobs.url}/in/{name}?sig=good", "filePath": "x"}
+        task = {**with_files("true", file), "constraints": {"maxTaskRetryCount": 3}}
+        [ended] = await channel.ended(*await channel.run(task))
+        assert ended.failure is not None
+        code, category = ended.failure.code, ended.failure.category
+        assert (code, category) == ("BlobDownloadTimedOut", "servererror")
+        assert (ended.exit_code, ended.retries) == (None, 0)
+        assert dict(ended.failure.details)["FilePath"] == "x"
+        assert "sig=good" not in str(ended)
+        assert blobs.requests[f"GET in/{name}"] == 2
+        assert not agent.task(1, "wd", "x").exists()
+
+    node.drive(scenario, IMPATIENT)
+
+
+def test_a_source_that_is_slow_but_not_silent_is_waited_for(node, blobs):
+    blobs.put("in", slow=b"x" * 5000)
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        file = {"httpUrl": f"{blobs.url}/in/slow?sig=good", "filePath": "x"}
+        names = await channel.run(with_files("wc -c < x", file))
+        await channel.until(lambda: blobs.requests["GET in/slow"] > 0)
+        blobs.gate.set()
+        [ended] = await channel.ended(*names)
+        assert ended.exit_code == 0
+        assert agent.task(1, "stdout.txt").read_text().strip() == "5000"
+
+    node.drive(scenario)
+
+
 def test_a_link_left_by_an_earlier_attempt_is_not_followed(node, blobs, tmp_path):
     async def scenario(channel: Channel, agent: Agent) -> None:
         target = tmp_path / "outside"

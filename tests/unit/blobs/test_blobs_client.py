@@ -92,6 +92,26 @@ def test_without_an_etag_a_broken_download_begins_again(client, tmp_path):
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
+def test_a_server_without_ranges_that_always_breaks_is_given_up(tmp_path):
+    """It sends something each time, and always the same: that is no progress."""
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(CONTENT)))
+        handler.send_header("ETag", '"one"')
+        handler.end_headers()
+        handler.wfile.write(CONTENT[:300_000])
+        break_off(handler)
+
+    client = BlobClient(back_off_s=0.001, attempts_max=3)
+    with serving(answer) as server:
+        with pytest.raises(BlobError) as caught:
+            client.download(f"{server.url}/box/blob", tmp_path / "file")
+        assert len(server.requests) < 10
+    assert caught.value.kind == "misc"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_server_without_ranges(client, tmp_path):
     def answer(handler):
         if len(server.requests) == 1:
