@@ -15,10 +15,10 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 from data_plane.conftest import fresh
 
+from installed_clients import demand
 from lote.cli.ready import Ready
 
 SCRIPTS = Path(__file__).parent / "scripts"
-INSTALLED = Path(os.environ.get("LOTE_CLIENTS_DIR", Path.home() / ".cache" / "lote-clients"))
 WITHIN_S = 540.0  # on a machine that does much else
 
 
@@ -40,8 +40,7 @@ def run_script(
     program: Path | str, script: str, service: Ready, folder: Path, **environment: str
 ) -> Report:
     """Run a script on the service; it gets the ready file, a folder, and a container's URL."""
-    if not Path(program).exists():
-        pytest.fail(f"{program} is missing: run scripts/prepare tests", pytrace=False)
+    demand(Path(program))
     ready_file = folder / "service.json"
     ready_file.write_bytes(msgspec.json.encode(service))
     words = [program, SCRIPTS / script, ready_file, folder, logs_url(service)]

@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from installed_clients import INSTALLED
+
 from .covered import column
-from .foreign import INSTALLED, Report, run_script
+from .foreign import Report, run_script
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole script
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from installed_clients import INSTALLED
+
 from .covered import column
-from .foreign import INSTALLED, Report, run_script
+from .foreign import Report, run_script
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for the whole script
 
