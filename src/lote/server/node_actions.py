@@ -7,7 +7,7 @@ more the engine switches it off, and starts it again unless it is to rest.
 from __future__ import annotations
 
 from lote.domain.node import HALTING, NODE, node_refusal
-from lote.server.fleet import WIPED, apply_deallocation, requeue_all, switch_off
+from lote.server.fleet import WIPED, apply_deallocation, hasten_leave, requeue_all, switch_off
 from lote.server.memory import NodeState
 from lote.server.node_orders import start_agent
 from lote.server.node_states import move_node, show_eligible
@@ -51,9 +51,14 @@ def disable_scheduling(tx: Tx, node: NodeState, option: str) -> None:
     if node.scheduling == "disabled":
         raise Refused(node_refusal(node.state, "set_scheduling"))
     _check_present(node)
-    node.scheduling, node.deallocation = "disabled", option
-    node_rows.save_node(tx.db, node.key, scheduling="disabled", deallocation=option)
+    node.scheduling = "disabled"
+    node_rows.save_node(tx.db, node.key, scheduling="disabled")
     show_eligible(tx, node)
+    if node.state in HALTING:
+        hasten_leave(tx, node, option)  # what it restarts or rests for has an option of its own
+        return
+    node.deallocation = option
+    node_rows.save_node(tx.db, node.key, deallocation=option)
     apply_deallocation(tx, node)
     tx.memory.dirty_nodes.add(node.key)
 
@@ -63,9 +68,11 @@ def enable_scheduling(tx: Tx, node: NodeState) -> None:
     if node.scheduling == "enabled":
         raise Refused(node_refusal(node.state, "set_scheduling"))
     _check_present(node)
-    node.scheduling, node.deallocation = "enabled", None
+    node.scheduling = "enabled"
+    if node.state not in HALTING:
+        node.deallocation = None
     events = ("enable",) if node.state == "offline" else ()
-    move_node(tx, node, *events, scheduling="enabled", deallocation=None)
+    move_node(tx, node, *events, scheduling="enabled", deallocation=node.deallocation)
     tx.memory.dirty_nodes.add(node.key)
 
 

@@ -24,6 +24,7 @@ from lote.server.owner import Tx
 from lote.server.rehearsed import holds_node, rehearsed_start_task
 from lote.server.runs import amend, begin, container_text, failure_text, let_go, requeue
 from lote.server.special_runs import resume_specials
+from lote.server.start_tasks import noted_start_task
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
 from lote.store.records import NO_START_TASK
@@ -226,10 +227,11 @@ def take_node_entry(
             make_ready(tx, node, tx.memory.pools[node.pool_key])
         return
     if isinstance(entry, StartTaskReport):
-        node.start_task = start_task_info(tx, entry)
+        pool = tx.memory.pools[node.pool_key]
+        node.start_task = noted_start_task(node, pool, start_task_info(tx, entry))
         node_rows.save_node(tx.db, node.key, start_task=node.start_task)
         if node.state in ("starting", "waitingforstarttask"):
-            make_ready(tx, node, tx.memory.pools[node.pool_key])
+            make_ready(tx, node, pool)
         return
     errors = [
         {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from lote.domain.node import NODE, is_schedulable
 from lote.server.memory import NodeState, PoolState
 from lote.server.owner import Tx
+from lote.server.start_tasks import state_by_start_task
 from lote.store import nodes as node_rows
-from lote.store.records import NO_START_TASK
 
 # From where a node is to ``starting``; states that are not here need no such step.
 _TO_STARTING = {
@@ -68,14 +66,7 @@ def make_ready(tx: Tx, node: NodeState, pool: PoolState) -> None:
 def _ready_state(node: NodeState, pool: PoolState) -> str:
     if pool.containers is not None and not node.has_images:
         return "starting"
-    if pool.start_task is None or not pool.waits_for_start_task:
-        return "idle"
-    if node.start_task == NO_START_TASK:
-        return "idle"
-    info = msgspec.json.decode(node.start_task) if node.start_task else {}
-    if info.get("state") != "completed":
-        return "waitingforstarttask"
-    return "idle" if info.get("result") == "success" else "starttaskfailed"
+    return state_by_start_task(node, pool)
 
 
 def show_occupancy(tx: Tx, node: NodeState) -> None:

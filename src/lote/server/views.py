@@ -22,8 +22,8 @@ from lote.server.spec_views import (
     view_task_constraints,
 )
 from lote.store.instances import InstanceRecord
+from lote.server.start_tasks import shown_start_task
 from lote.store.records import (
-    NO_START_TASK,
     STATE_OF_PHASE,
     JobCount,
     JobRecord,
@@ -119,8 +119,9 @@ def view_node(record: NodeRecord, pool: PoolRecord, live: Shown, base_url: str) 
     } | live
     if "startTask" in spec:
         shown["startTask"] = view_start_task(spec["startTask"])
-        if record.start_task and record.start_task != NO_START_TASK:
-            shown["startTaskInfo"] = msgspec.json.decode(record.start_task)
+    info = shown_start_task(record.start_task)
+    if info is not None:
+        shown["startTaskInfo"] = info
     if record.errors:
         shown["errors"] = msgspec.json.decode(record.errors)
     if record.agent_version and record.seen_us:

@@ -170,6 +170,32 @@ def test_a_disabled_node_stays_so_over_a_reboot_and_a_restart(busy):
 
 
 @pytest.mark.parametrize("name", ["reboot_node", "reimage_node", "deallocate_node"])
+def test_what_a_node_restarts_with_outlives_scheduling_off_and_on(busy, name):
+    node_id = node_of(busy, "t0")
+    act(busy, name, node_id, "taskcompletion")
+    act(busy, "disable_node_scheduling", node_id, "taskcompletion")
+    busy.ask("enable_node_scheduling", node_id=node_id, **NODE)
+    busy.restart()
+    busy.advance(1)
+    assert busy.task("t0")["state"] == "running"
+    busy.check()
+    busy.advance(60)
+    assert busy.task("t0")["executionInfo"]["requeueCount"] == 0
+    assert busy.counts()["succeeded"] == 3
+    busy.check()
+
+
+def test_scheduling_off_hastens_a_restart(busy):
+    node_id = node_of(busy, "t0")
+    act(busy, "reboot_node", node_id, "taskcompletion")
+    act(busy, "disable_node_scheduling", node_id, "requeue")
+    busy.advance(2)
+    assert busy.ask("get_node", node_id=node_id, settled=False, **NODE)["state"] == "offline"
+    assert busy.task("t0")["state"] == "active"
+    busy.check()
+
+
+@pytest.mark.parametrize("name", ["reboot_node", "reimage_node", "deallocate_node"])
 def test_a_restart_in_the_middle_loses_nothing(busy, name):
     node_id = node_of(busy, "t0")
     act(busy, name, node_id, "taskcompletion")

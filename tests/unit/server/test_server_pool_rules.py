@@ -160,6 +160,52 @@ def test_a_start_task_that_comes_later_waits_for_the_next_boot(bench, change):
     bench.check()
 
 
+@pytest.mark.parametrize(
+    "change", [{"commandLine": "sleep 1", "waitForSuccess": False}, START, None]
+)
+def test_a_node_waits_for_the_start_task_it_booted_with(bench, change):
+    bench.add_pool(startTask=START | {"commandLine": "sleep 20; exit 3"})
+    bench.ask("replace_pool_properties", PROPERTIES | {"startTask": change}, pool_id="p")
+    (node,) = bench.nodes()
+    assert (node["state"], node["startTaskInfo"]["state"]) == ("waitingforstarttask", "running")
+    bench.restart()
+    away_and_back(bench, node["id"])
+    assert bench.node_states() == ["waitingforstarttask"]
+    bench.check()
+    bench.advance(30)
+    (node,) = bench.nodes()
+    assert (node["state"], node["startTaskInfo"]["exitCode"]) == ("starttaskfailed", 3)
+    bench.ask("reboot_node", pool_id="p", node_id=node["id"])
+    bench.advance(5)
+    (node,) = bench.nodes()
+    assert (node["state"], "startTaskInfo" in node) == ("idle", change is not None)
+    bench.check()
+
+
+def test_a_node_that_did_not_wait_is_not_made_to_later(bench):
+    bench.add_pool(startTask={"commandLine": "sleep 20; exit 3", "waitForSuccess": False})
+    bench.add_job()
+    bench.add_task("t", seconds=100)
+    bench.ask("update_pool", {"startTask": START}, pool_id="p")
+    (node,) = bench.nodes()
+    away_and_back(bench, node["id"])
+    assert bench.node_states() == ["running"]
+    bench.advance(30)
+    bench.restart()
+    away_and_back(bench, node["id"])
+    (node,) = bench.nodes()
+    assert (node["state"], node["startTaskInfo"]["exitCode"]) == ("running", 3)
+    assert bench.running() == ["t"]
+    bench.check()
+
+
+def away_and_back(bench, node_id):
+    bench.engine.cut(node_id)
+    bench.advance(1)
+    bench.engine.mend(node_id)
+    bench.advance(1)
+
+
 @pytest.mark.parametrize("action", ["reboot_node", "reimage_node"])
 def test_a_node_whose_start_task_failed_tries_again(bench, action):
     bench.add_pool(startTask=START | {"commandLine": "sleep 1; exit 1"})
@@ -238,9 +284,28 @@ def test_a_node_that_has_not_come_takes_no_action(make_bench):
         assert bench.refusal(action, pool_id="p", node_id=node["id"]) == "NodeBeingCreated"
 
 
-def test_a_node_can_be_removed_before_it_has_come(make_bench):
+def test_nodes_that_never_came_are_given_up(make_bench):
     bench = make_bench(NEVER)
     bench.add_pool(resizeTimeout="PT5M")
     bench.advance(301)
-    assert bench.nodes() == []  # those that never came are given up
+    assert bench.nodes() == []
+    bench.check()
+
+
+@pytest.mark.parametrize("which", ["lost", "replacement", "both"])
+def test_a_lost_node_and_its_replacement_are_one_node_of_the_target(make_bench, which):
+    delays = [0.0, 0.0, 30.0]
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=delays.pop(0))))
+    bench.add_pool(nodes=2)
+    lost, well = (node["id"] for node in bench.nodes())
+    bench.engine.kill_node(lost)
+    bench.settle()
+    (replacement,) = node_ids(bench, "creating")
+    named = {"lost": [lost], "replacement": [replacement], "both": [lost, replacement]}[which]
+    bench.ask("remove_nodes", {"nodeList": named}, pool_id="p")
+    bench.advance(40)
+    left = [well, replacement] if which == "lost" else [well]
+    assert [node["id"] for node in bench.nodes()] == left
+    pool = bench.pool()
+    assert (pool["targetDedicatedNodes"], pool["currentDedicatedNodes"]) == (len(left), len(left))
     bench.check()
