@@ -308,20 +308,27 @@ def hasten_leave(tx: Tx, node: NodeState, option: str) -> None:
 
 
 def apply_deallocation(tx: Tx, node: NodeState) -> None:
-    """Kill, or let finish, what runs on a node that is to leave, to restart or to rest."""
+    """Kill, or let finish, what runs on a node that is to leave, to restart or to rest.
+
+    A node that is out of contact may finish too, should it call again within its grace; killing
+    needs no answer of it, as it is told when it calls.
+    """
+    is_away = node.link is None
+    is_drained = node.deallocation in DRAINING
+    if is_away and is_drained and node.lost_at is not None and node.state not in HALTING:
+        return
     runs = list(node.placed.values())
     revoke_backlog(tx, [one for one in runs if one.is_prefetched])
-    if node.link is None:
-        requeue_all(tx, node)  # nobody there to answer
-        return
     for one in runs:
-        if one.doom != KEEP or node.deallocation in DRAINING:
+        if one.doom != KEEP or is_drained or (is_away and one.is_prefetched):
             continue
         if node.deallocation == "terminate" and not one.is_prefetched:
             end_now(tx, one, USER_ENDED)
             kill(tx, one, FORGET)
         else:
             kill(tx, one, REQUEUE)
+    if is_away:
+        requeue_all(tx, node)
 
 
 def requeue_all(tx: Tx, node: NodeState) -> None:

@@ -103,11 +103,11 @@ def connect_node(
     _repeat_orders(tx, node, hello)
     amend(tx, node, confirmed)  # it may not have heard of that, either
     resume_specials(tx, node)
-    if node.state == "leavingpool" or is_to_halt:
-        apply_deallocation(tx, node)
-    elif node.state == "unusable" and not is_new_boot and _has_trouble(tx, node):
+    if node.deallocation is not None:
+        apply_deallocation(tx, node)  # it has not heard of that, if it was away
+    if node.state == "unusable" and not is_new_boot and _has_trouble(tx, node):
         show_eligible(tx, node)  # its trouble is not over because it called again; it tells when
-    elif node.state != "offline":
+    elif node.state not in ("offline", "leavingpool") and not is_to_halt:
         make_ready(tx, node, pool)
     pool.order_failures = 0
     if node.replaces is not None and node.replaces in memory.nodes:

@@ -21,8 +21,8 @@ from lote.server.spec_views import (
     view_start_task,
     view_task_constraints,
 )
-from lote.store.instances import InstanceRecord
 from lote.server.start_tasks import shown_start_task
+from lote.store.instances import InstanceRecord
 from lote.store.records import (
     STATE_OF_PHASE,
     JobCount,

@@ -12,6 +12,7 @@ from lote.wire.legacy import CertificateCreate, CertificateReference
 
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}", re.ASCII)  # REST: the SHA-1 digest, in hex
 ALGORITHM = "sha1"  # REST: the only thumbprint algorithm
+REFERENCES_MAX = 12  # documented: certificates of a pool
 
 
 def check_certificate(certificate: CertificateCreate) -> None:
@@ -43,6 +44,8 @@ def check_thumbprint(prefix: str, algorithm: str, thumbprint: str) -> None:
 
 def check_certificate_references(name: str, references: Sequence[CertificateReference]) -> None:
     """Check the form of references; whether there are such certificates needs stored state."""
+    if len(references) > REFERENCES_MAX:
+        raise invalid_property(name, len(references), f"At most {REFERENCES_MAX} are allowed.")
     seen = set()
     for index, reference in enumerate(references):
         prefix = f"{name}[{index}]."

@@ -231,3 +231,79 @@ def test_users_are_gone_with_the_disk(bench):
     act(bench, "reimage_node", node["id"])
     bench.advance(1)
     bench.ask("create_node_user", {"name": "u"}, node_id=node["id"], **NODE)
+
+
+# -- out of contact -------------------------------------------------------------------------
+
+
+def leave_or_disable(bench, node_id, how, option):
+    if how == "leave":
+        body = {"nodeList": [node_id], "nodeDeallocationOption": option}
+        bench.ask("remove_nodes", body, pool_id="p")
+    else:
+        act(bench, "disable_node_scheduling", node_id, option)
+
+
+@pytest.fixture
+def away(bench):
+    """One node of one slot that is out of contact, and runs a task."""
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=40)
+    bench.engine.cut(bench.nodes()[0]["id"])
+    bench.advance(1)
+    assert bench.node_states() == ["unknown"]
+    return bench
+
+
+@pytest.mark.parametrize("how", ["leave", "disable"])
+def test_a_node_that_is_away_may_finish_what_it_runs(away, how):
+    node_id = node_of(away, "t")
+    leave_or_disable(away, node_id, how, "taskcompletion")
+    away.advance(5)
+    away.restart()
+    assert away.task_states() == {"t": "running"}
+    away.check()
+    away.engine.mend(node_id)
+    away.advance(60)
+    info = away.task("t")["executionInfo"]
+    assert (info["result"], info["requeueCount"]) == ("success", 0)
+    assert away.node_states() == ([] if how == "leave" else ["offline"])
+    away.check()
+
+
+@pytest.mark.parametrize("how", ["leave", "disable"])
+def test_what_an_away_node_was_to_finish_is_run_again_once_it_is_lost(away, how):
+    node_id = node_of(away, "t")
+    leave_or_disable(away, node_id, how, "taskcompletion")
+    away.advance(away.settings.node_grace_s + 1)
+    if how == "leave":
+        assert away.task_states() == {"t": "active"}
+        assert away.nodes() == []
+    else:
+        assert node_of(away, "t") != node_id  # that of its replacement
+    away.check()
+
+
+@pytest.mark.parametrize("how", ["leave", "disable", "reboot_node"])
+@pytest.mark.parametrize("option", ["requeue", "terminate"])
+def test_what_an_away_node_runs_is_ended_or_requeued_as_asked(away, how, option):
+    node_id = node_of(away, "t")
+    if how == "reboot_node":
+        act(away, how, node_id, option, settled=False)
+    else:
+        leave_or_disable(away, node_id, how, option)
+    task = away.task("t")
+    if option == "terminate":
+        assert task["executionInfo"]["failureInfo"]["code"] == "TaskEnded"
+    else:
+        assert (task["state"], task["executionInfo"]["requeueCount"]) == ("active", 1)
+        assert "lastRequeueTime" in task["executionInfo"]
+    if how == "disable":
+        away.engine.mend(node_id)
+        away.advance(1)
+        assert away.node_states() == ["offline"]
+        assert away.engine.count_running(node_id) == 0
+    away.advance(60)
+    assert away.counts()["failed"] == (option == "terminate")
+    away.check()

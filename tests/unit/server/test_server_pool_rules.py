@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench import a_task
 
-from lote.engines.script import NodeFate, Script
+from lote.engines.script import NodeFate, Outcome, Script
 
 START = {"commandLine": "sh -c 'sleep 3'", "waitForSuccess": True}
 NEVER = Script(fate=lambda order: NodeFate(start_s=None))
@@ -51,6 +51,13 @@ def test_each_kind_of_nodes_has_an_error_of_its_own(make_bench):
     assert "low-priority" in errors[1]["message"]
     resize(bench, 0, 0)
     assert codes(bench.pool()) == []
+
+
+def test_a_pool_without_targets_has_no_nodes(bench):
+    bench.add_pool(targetDedicatedNodes=None)
+    pool = bench.pool()
+    assert (pool["targetDedicatedNodes"], pool["targetLowPriorityNodes"]) == (0, 0)
+    assert (pool["allocationState"], bench.nodes()) == ("steady", [])
 
 
 def test_a_target_that_is_not_given_stays(bench):
@@ -114,6 +121,32 @@ def test_the_order_in_which_nodes_go(bench):
     assert set(gone[:2]) == {broken, offline}
     assert gone[2:] == [idle, busy]
     assert node_ids(bench, "running") == [manager]
+    bench.check()
+
+
+def test_nodes_that_can_run_nothing_go_before_those_that_could(make_bench):
+    fates = {"late": NodeFate(start_s=5000.0)}
+    failing = ["failed"]
+
+    def start(task, retries):
+        return Outcome(0.0, 1 if failing and failing.pop() else 0)
+
+    bench = make_bench(Script(fate=lambda order: fates.pop("due", NodeFate()), start_outcome=start))
+    bench.add_pool(nodes=1, startTask={"commandLine": "x", "waitForSuccess": True})
+    for count in (2, 3, 4):
+        resize(bench, count)
+    failed, offline, rebooting, idle = (node["id"] for node in bench.nodes())
+    bench.ask("disable_node_scheduling", pool_id="p", node_id=offline)
+    fates["due"] = fates["late"]
+    bench.ask("reboot_node", pool_id="p", node_id=rebooting)
+    assert bench.node_states() == ["starttaskfailed", "offline", "rebooting", "idle"]
+    gone = []
+    for left in (3, 2, 1):
+        before = {node["id"] for node in bench.nodes()}
+        resize(bench, left)
+        gone += before - {node["id"] for node in bench.nodes()}
+    assert gone == [failed, offline, rebooting]
+    assert node_ids(bench, "idle") == [idle]
     bench.check()
 
 

@@ -66,6 +66,10 @@ def rules(priorities: range) -> list[dict[str, Any]]:
     return [{"priority": n, "access": "Allow", "sourceAddressPrefix": "*"} for n in priorities]
 
 
+def certificates(count: int) -> list[dict[str, Any]]:
+    return [{"thumbprint": f"{n:040x}", "thumbprintAlgorithm": "sha1"} for n in range(count)]
+
+
 NAT = "networkConfiguration.endpointConfiguration.inboundNATPools"
 ROLLING = "upgradePolicy.rollingUpgradePolicy"
 RELEASE = "jobReleaseTask.maxWallClockTime"
@@ -156,6 +160,7 @@ LIMITS = [
                      "frontendPortRangeEnd": 2100,
                      "networkSecurityGroupRules": rules(range(200, 201))}),
           refused=NAT + "[1].networkSecurityGroupRules[0].priority"),
+    Limit("certificateReferences", certificates(12), certificates(13)),
     Limit("upgradePolicy.mode", "automatic", "never"),
     *(Limit(f"{ROLLING}.{name}", low, low - 1) for name, low in (
         ("maxBatchInstancePercent", 5), ("maxUnhealthyInstancePercent", 5),

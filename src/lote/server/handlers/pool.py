@@ -204,11 +204,9 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
             raise Refused("NodeNotFound", values=[("NodeId", node_id)])
         nodes.append(node)
     option = body.node_deallocation_option or "requeue"
-    # Those that are leaving are in no target any more; of those that are lost, their replacement is.
+    # Those that are leaving are in no target any more; for a lost one its replacement is.
     replaced = {tx.memory.nodes[key].replaces for key in pool.nodes}
-    staying = [
-        node for node in nodes if node.state != "leavingpool" and node.key not in replaced
-    ]
+    staying = [node for node in nodes if node.state != "leavingpool" and node.key not in replaced]
     dedicated = sum(node.is_dedicated for node in staying)
     begin_resize(
         tx,
