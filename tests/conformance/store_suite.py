@@ -191,10 +191,11 @@ class StoreSuite:
         assert gone.gone_us == NOW_US
 
     def test_nodes_count_their_tasks(self, db: Connection, node: int) -> None:
-        nodes.count_node_tasks(db, [(3, 2, node), (1, 1, node)])
+        nodes.count_node_tasks(db, [(3, 2, [7, 8], node), (1, 1, [8, 9], node)])
         found = nodes.get_node_by_key(db, node)
         assert found is not None
         assert (found.tasks_run, found.tasks_succeeded) == (4, 3)
+        assert nodes.recent_keys(found) == [8, 9]
 
     def test_jobs_come_back_as_they_were_written(self, db: Connection) -> None:
         record = a_job("Job", terminate_reason="why", end_us=7, priority=-3)

@@ -71,8 +71,7 @@ def record_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
     )
     if entry.container is not None:
         task_rows.save_container(tx.db, placed.key, container_text(entry.container))
-    tx.gathered.add_end(node.key, row, is_success=failure is None)
-    node.recent.append(placed.key)
+    tx.gathered.add_end(node, placed.key, row, is_success=failure is None)
     if job is not None:
         count_end(tx, job, placed, failure is None)
         tx.memory.view.observe_run(job.key, (end_us - start_us) / 1_000_000)
@@ -104,7 +103,7 @@ def _take_instance_end(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entr
     text = None if failure is None else failure_text(failure)
     note_instance_end(tx, placed, start_us, end_us, entry.exit_code, text)
     if placed.number:
-        node.recent.append(placed.key)
+        tx.gathered.add_subtask_end(node, placed.key)
     if gang.is_ended:
         return
     if gang.doom != KEEP and (placed.number or gang.doom == AGAIN or failure is not None):

@@ -81,6 +81,7 @@ def add_node_state(tx: Tx, record: NodeRecord) -> NodeState:
         start_task=record.start_task,
         address=record.ip_address,
     )
+    node.recent.extend(node_rows.recent_keys(record))
     node.link = memory.links.get(node.key)
     pool = memory.pools[record.pool_key]
     memory.nodes[node.key] = node

@@ -31,6 +31,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0011_multi_instance.sql",
     "0012_containers.sql",
     "0013_past_use.sql",
+    "0014_recent_tasks.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

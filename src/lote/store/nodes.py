@@ -15,7 +15,8 @@ _OF_POOL = f"SELECT {_COLUMNS} FROM node WHERE pool_key = ? AND gone_us IS NULL 
 _PRESENT = f"SELECT {_COLUMNS} FROM node WHERE gone_us IS NULL ORDER BY key"
 _CHANGEABLE = frozenset(NodeRecord.__struct_fields__) - {"key", "id", "pool_key", "pool_id"}
 _COUNT = (
-    "UPDATE node SET tasks_run = tasks_run + ?, tasks_succeeded = tasks_succeeded + ? WHERE key = ?"
+    "UPDATE node SET tasks_run = tasks_run + ?, tasks_succeeded = tasks_succeeded + ?, recent = ?"
+    " WHERE key = ?"
 )
 
 
@@ -67,6 +68,15 @@ def save_node(db: Connection, key: int, **changes: object) -> None:
     db.execute(f"UPDATE node SET {sets} WHERE key = ?", (*changes.values(), key))
 
 
-def count_node_tasks(db: Connection, counts: Iterable[tuple[int, int, int]]) -> None:
-    """Add to the nodes' counters: (tasks run, of them succeeded, node key) each."""
-    db.executemany(_COUNT, counts)
+def count_node_tasks(db: Connection, counts: Iterable[tuple[int, int, Iterable[int], int]]) -> None:
+    """Add to the nodes' counters, and say which tasks ended there last: (tasks run, of them
+    succeeded, keys of the last ones from the oldest on, node key) each."""
+    db.executemany(
+        _COUNT,
+        [(ran, good, ",".join(map(str, recent)), key) for ran, good, recent, key in counts],
+    )
+
+
+def recent_keys(record: NodeRecord) -> list[int]:
+    """The keys of the tasks that ended on the node last, from the oldest on."""
+    return [int(key) for key in record.recent.split(",")] if record.recent else []

@@ -86,6 +86,8 @@ class NodeRecord(msgspec.Struct, gc=False):
     deallocation: str | None
     gone_us: int | None
     vm_size: str = ""
+    recent: str | None = None
+    """Keys of the tasks that ended there last, the oldest first, with commas."""
 
 
 class JobRecord(msgspec.Struct, gc=False):

@@ -60,7 +60,8 @@ CREATE TABLE node (
   replaces INTEGER,
   deallocation TEXT,
   gone_us INTEGER,
-  vm_size TEXT NOT NULL DEFAULT ''
+  vm_size TEXT NOT NULL DEFAULT '',
+  recent TEXT
 );
 CREATE INDEX node_of_pool ON node (pool_key, id) WHERE gone_us IS NULL;
 CREATE INDEX node_by_time ON node (gone_us, allocated_us);

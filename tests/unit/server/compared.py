@@ -52,6 +52,7 @@ _NODE = (
     "start_task",
     "is_lost",
     "specials",
+    "recent",
 )
 _PLACED = (
     "job_key",

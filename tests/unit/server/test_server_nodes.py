@@ -364,6 +364,29 @@ def test_a_node_remembers_what_it_ran(bench):
     assert sorted(one for one, _ in recent[2:]) == ["t0", "t1", "t2"]
 
 
+def test_a_node_remembers_what_it_ran_over_a_restart(bench):
+    bench.add_pool(nodes=2, enableInterNodeCommunication=True)
+    bench.add_job()
+    bench.add_tasks(25, seconds=0)
+    settings = {"numberOfInstances": 2, "coordinationCommandLine": "true"}
+    bench.add_task("both", seconds=1, multiInstanceSettings=settings)
+    bench.advance(2)
+
+    def recent():
+        return [node["recentTasks"] for node in bench.nodes()]
+
+    before = recent()
+    assert [one[0]["taskId"] for one in before] == ["both", "both"]
+    assert [one[0].get("subtaskId") for one in before] in ([None, 1], [1, None])
+    assert [len(one) for one in before] == [10, 10]
+    bench.restart()
+    assert recent() == before
+    bench.ask("delete_task", job_id="j", task_id="both")
+    bench.restart()
+    assert recent() == [one[1:] for one in before]
+    bench.check()
+
+
 def test_secrets_of_nodes_are_kept_as_digests_alone(bench):
     bench.add_pool()
     secret = next(iter(bench.engine._nodes.values())).order.secret
