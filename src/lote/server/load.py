@@ -23,7 +23,7 @@ from lote.server.memory import (
     PoolState,
 )
 from lote.server.node_calls import await_node
-from lote.server.node_orders import add_node_state
+from lote.server.node_orders import CALL_WITHIN_S, add_node_state, expect_call
 from lote.server.node_setups import set_up_pool
 from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
@@ -67,6 +67,8 @@ def load_memory(tx: Tx) -> None:
         is_awaited = node.state not in ("creating", *SWITCHED_OFF) and not node.is_lost
         if node.link is None and is_awaited:
             await_node(tx, node)
+        elif node.state == "creating" and memory.pools[node.pool_key].allocation_state == "steady":
+            expect_call(tx, node, CALL_WITHIN_S)
         show_eligible(tx, node)
     for job_record in job_rows.list_living_jobs(tx.db):
         job = load_job(tx, job_record)

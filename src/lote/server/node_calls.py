@@ -18,7 +18,7 @@ from lote.server.fleet import (
 )
 from lote.server.gangs import proceed
 from lote.server.memory import FORGET, KEEP, Link, NodeState, PoolState
-from lote.server.node_orders import SECRET_BYTES, request_agent
+from lote.server.node_orders import SECRET_BYTES, expect_call, request_agent
 from lote.server.node_states import make_ready, move_node, show_eligible
 from lote.server.owner import Tx
 from lote.server.rehearsed import holds_node, rehearsed_start_task
@@ -200,9 +200,7 @@ def disconnect_node(tx: Tx, node_key: int, link: Link) -> None:
 
 def await_node(tx: Tx, node: NodeState) -> None:
     """Give a node its grace to call."""
-    node.lost_at = tx.world.monotonic() + tx.settings.node_grace_s
-    tx.memory.grace_timers.append((node.lost_at, node.key))
-    tx.memory.grace_timers.sort()
+    expect_call(tx, node, tx.settings.node_grace_s)
 
 
 def grace_over(tx: Tx, node_key: int) -> None:
@@ -210,7 +208,10 @@ def grace_over(tx: Tx, node_key: int) -> None:
     node = tx.memory.nodes.get(node_key)
     if node is None or node.lost_at is None or tx.world.monotonic() < node.lost_at:
         return
-    lose_node(tx, node, f"No contact for {tx.settings.node_grace_s:g} seconds.")
+    if node.boot is None:
+        lose_node(tx, node, "It was started and has not called.")
+    else:
+        lose_node(tx, node, f"No contact for {tx.settings.node_grace_s:g} seconds.")
 
 
 def take_node_entry(

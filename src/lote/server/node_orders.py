@@ -12,6 +12,7 @@ from lote.store import pools as pool_rows
 from lote.store.records import NodeRecord
 
 SECRET_BYTES = 24
+CALL_WITHIN_S = 900.0  # ours: as long as a resize may take, whose time-out ends other waits
 NODE_ID_BYTES = 16  # the provider's ids have 32; half of it keeps paths on nodes short
 
 
@@ -61,6 +62,15 @@ def request_agent(tx: Tx, pool: PoolState, node: NodeState, secret: str) -> None
     node.is_ordered = True
     order = NodeOrder(node.id, pool.id, secret, pool.slots, record.vm_size, node.is_dedicated)
     tx.after.append(lambda: desk.start(pool.engine, [order]))
+    if node.state != "creating" or pool.allocation_state == "steady":
+        expect_call(tx, node, CALL_WITHIN_S)
+
+
+def expect_call(tx: Tx, node: NodeState, within_s: float) -> None:
+    """Give the node so many seconds to call; it is lost if it does not."""
+    node.lost_at = tx.world.monotonic() + within_s
+    tx.memory.grace_timers.append((node.lost_at, node.key))
+    tx.memory.grace_timers.sort()
 
 
 def add_node_state(tx: Tx, record: NodeRecord) -> NodeState:

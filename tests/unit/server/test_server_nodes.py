@@ -7,6 +7,7 @@ import pytest
 
 from lote.engines.script import NodeFate, Outcome, Script
 from lote.server.node_calls import admit_node, take_node_entry
+from lote.server.node_orders import CALL_WITHIN_S
 from lote.server.reports import apply_report
 from lote.server.runs import RERUNS_MAX
 from lote.store.events import list_events
@@ -267,6 +268,31 @@ def test_a_node_away_past_its_grace_is_lost(bench):
         "succeeded": 1,
         "failed": 0,
     }
+    bench.check()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("why", ["replacement", "reboot_node", "deallocate_node"])
+def test_a_node_that_never_calls_does_not_keep_its_place(make_bench, why, restarts):
+    fates = [NodeFate(0.0), NodeFate(None)]  # any others are well
+    bench = make_bench(Script(fate=lambda order: fates.pop(0) if fates else NodeFate()))
+    bench.add_pool()
+    first = only_node(bench)["id"]
+    if why == "replacement":
+        bench.engine.kill_node(first)
+        bench.settle()
+    else:
+        bench.ask(why, pool_id="p", node_id=first)
+    if why == "deallocate_node":
+        bench.ask("start_node", pool_id="p", node_id=first)
+    bench.advance(30)
+    if restarts:
+        bench.restart()
+    assert bench.node_states()[-1] in ("creating", "rebooting", "starting")
+    bench.advance(CALL_WITHIN_S)
+    assert bench.node_states() == ["idle"]
+    assert only_node(bench)["id"] != first
+    assert bench.engine.list_nodes()[0].node_id == only_node(bench)["id"]
     bench.check()
 
 
