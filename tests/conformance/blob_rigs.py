@@ -17,7 +17,7 @@ import pytest
 
 from lote.blobs.accounts import DEVELOPMENT, StorageAccount
 
-AZURITE_VERSION = "3.37.0"
+AZURITE_VERSION = "3.35.0"
 AZURITE_MAIN = "node_modules/azurite/dist/src/blob/main.js"
 LISTENS = re.compile(r"successfully listens on (http://\S+)")
 
