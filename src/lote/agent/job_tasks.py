@@ -66,6 +66,8 @@ class SpecialState(StartTaskState):
 class JobTask(StartTask):
     """One run of a job preparation or job release task."""
 
+    _tells_of_pauses = False  # REST: endTime of such a task is that of the whole
+
     def __init__(
         self,
         order: Special,
@@ -157,8 +159,8 @@ class JobTask(StartTask):
         lasted_s = (work.end_s or 0.0) - (work.start_s or 0.0)
         self._on_settled(self._directory, retention_s(work.spec.constraints), lasted_s)
 
-    def _state(self, work: Work) -> StartTaskState:
-        return SpecialState(self.order, super()._state(work))
+    def _state(self, work: Work, *, is_pending: bool) -> StartTaskState:
+        return SpecialState(self.order, super()._state(work, is_pending=is_pending))
 
     def _drop_limit(self) -> None:
         if self._limit is not None:

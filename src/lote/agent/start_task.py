@@ -30,7 +30,8 @@ START_TASK_BASE = 0  # nor any job
 
 
 class StartTaskState:
-    """How far the start task is, as reported; moments in monotonic seconds."""
+    """How far the start task is, as reported; moments in monotonic seconds. One that waits to be
+    tried again is running, and has the end of its last attempt."""
 
     def __init__(
         self,
@@ -41,6 +42,8 @@ class StartTaskState:
         retries: int = 0,
         last_retry_s: float | None = None,
         container: Container | None = None,
+        *,
+        is_pending: bool = False,
     ) -> None:
         self.start_s = start_s
         self.end_s = end_s
@@ -49,6 +52,7 @@ class StartTaskState:
         self.retries = retries
         self.last_retry_s = last_retry_s
         self.container = container
+        self.is_pending = is_pending
 
     def entry(self, now_s: float) -> StartTaskReport:
         """The frame to send now."""
@@ -57,7 +61,7 @@ class StartTaskState:
             return None if stamp_s is None else max(0, int((now_s - stamp_s) * 1e6))
 
         return StartTaskReport(
-            "running" if self.end_s is None else "completed",
+            "running" if self.end_s is None or self.is_pending else "completed",
             max(0, int((now_s - self.start_s) * 1e6)),
             age_us(self.end_s),
             self.exit_code,
@@ -70,6 +74,9 @@ class StartTaskState:
 
 class StartTask:
     """Runs the start task at most once in this life of the agent."""
+
+    _tells_of_pauses = True
+    """Whether the server is told of an attempt's end while the next one is waited for."""
 
     def __init__(
         self,
@@ -159,6 +166,9 @@ class StartTask:
     def _attempt(self, work: Work) -> None:
         self._timer = None
         work.start_s = self._clock()
+        work.end_s = None
+        if work.retries:
+            work.last_retry_s = work.start_s
         work.phase = phases.PREPARING
         self._report(work)
         if work.spec.resource_files:
@@ -187,11 +197,12 @@ class StartTask:
             self._complete(work, container_mismatch(is_contained=True))
 
     def _retry(self, work: Work) -> None:
+        work.exit_code = None  # REST: only of a task that has completed
+        pause_s = 0.0 if work.retries < RETRIES_AT_ONCE else RETRY_PAUSE_S
+        if pause_s and self._tells_of_pauses:
+            self._report(work, is_pending=True)
         work.retries += 1
         work.attempt += 1
-        work.last_retry_s = self._clock()
-        work.exit_code = work.end_s = None
-        pause_s = 0.0 if work.retries <= RETRIES_AT_ONCE else RETRY_PAUSE_S
         self._timer = asyncio.get_running_loop().call_later(pause_s, self._attempt, work)
 
     def _complete(self, work: Work, trouble: Failure | None) -> None:
@@ -203,16 +214,16 @@ class StartTask:
         code = trouble.code if trouble is not None else "none"
         self._log.event(f"{self._name}_ended", exit_code=work.exit_code, failure=code)
 
-    def _report(self, work: Work) -> StartTaskState:
-        state = self._state(work)
+    def _report(self, work: Work, *, is_pending: bool = False) -> StartTaskState:
+        state = self._state(work, is_pending=is_pending)
         self._outbox.add_urgent(state)
         return state
 
-    def _state(self, work: Work) -> StartTaskState:
+    def _state(self, work: Work, *, is_pending: bool) -> StartTaskState:
         assert work.start_s is not None
         return StartTaskState(
             work.start_s, work.end_s, work.exit_code, work.failure, work.retries,
-            work.last_retry_s, work.container,
+            work.last_retry_s, work.container, is_pending=is_pending,
         )  # fmt: skip
 
     def _order(self, work: Work) -> Order:

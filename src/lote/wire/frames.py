@@ -137,7 +137,8 @@ class Returned(_Frame, tag="r", frozen=True):
 
 
 class StartTaskReport(_Frame, tag="st", frozen=True):
-    """Where the node's start task stands. ``state`` running or completed."""
+    """Where the node's start task stands. ``state`` running or completed; one that runs and has an
+    end waits to be tried again."""
 
     state: str
     start_age_us: int

@@ -205,6 +205,22 @@ def test_start_task_that_fails_without_being_waited_for(batch):
     batch.begin_delete_pool(pool_id, polling_interval=5)
 
 
+def test_a_start_task_that_waits_to_be_retried_has_the_end_of_its_last_attempt(batch):
+    pool_id = started_pool(batch, shell("exit 3"), max_task_retry_count=-1, wait_for_success=True)
+
+    def look():
+        info = (node := node_of(batch, pool_id)) and node.start_task_info
+        return info if info and info.end_time else None
+
+    info = until(look)
+    assert info.state == m.BatchStartTaskState.RUNNING
+    assert info.end_time >= info.start_time
+    assert info.retry_count >= 10
+    assert info.last_retry_time == info.start_time
+    assert (info.exit_code, info.result, info.failure_info) == (None, None, None)
+    batch.begin_delete_pool(pool_id, polling_interval=0)
+
+
 def test_a_start_task_without_a_limit_is_retried_until_it_succeeds(batch):
     pool_id = fresh("stubborn")
     command = "/bin/sh -c 'echo once >> tries; test $(wc -l < tries) -ge 4'"

@@ -219,3 +219,21 @@ def test_start_task_retries_and_fails(node):
         assert ended.exit_code == 0
 
     node.drive(scenario, start_task=START_TASK % (b"exit 9", b'"maxTaskRetryCount": 2'))
+
+
+def test_a_start_task_that_waits_to_be_retried(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        def reports() -> list[frames.StartTaskReport]:
+            return channel.of(frames.StartTaskReport)
+
+        await channel.until(lambda: any(one.state == "completed" for one in reports()))
+        # The first retries come at once; the last one is waited for.
+        (paused,) = [one for one in reports() if one.state == "running" and one.end_age_us]
+        assert paused.start_age_us >= paused.end_age_us
+        assert (paused.exit_code, paused.failure, paused.retries) == (None, None, 10)
+        began, completed = reports()[-2:]
+        assert (began.state, began.end_age_us, began.retries) == ("running", None, 11)
+        assert began.last_retry_age_us == began.start_age_us
+        assert (completed.exit_code, completed.retries) == (9, 11)
+
+    node.drive(scenario, start_task=START_TASK % (b"exit 9", b'"maxTaskRetryCount": 11'))
