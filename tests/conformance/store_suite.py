@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from lote.store import dependencies, events, jobs, lists, nodes, pools, scaling, tasks
+from lote.store import dependencies, events, jobs, lists, nodes, pool_use, pools, scaling, tasks
 from lote.store.database import Connection, transaction
 from lote.store.invariants import check_invariants
 from lote.store.records import (
@@ -196,6 +196,18 @@ class StoreSuite:
         assert found is not None
         assert (found.tasks_run, found.tasks_succeeded) == (4, 3)
         assert nodes.recent_keys(found) == [8, 9]
+
+    def test_what_pools_use_is_summed_up(self, db: Connection, pool: int) -> None:
+        assert pool_use.pools_use(db, [pool]) == {}
+        pool_use.add_pool_use(db, pool, pool_use.PoolUse(10, 20, 30, 600, *range(1, 11)))
+        pool_use.add_pool_use(db, pool, pool_use.PoolUse(15, 40, 30, 900, *range(10, 0, -1)))
+        peaks = {"memory_bytes_max": 9, "disk_bytes_max": 7}
+        expected = pool_use.PoolUse(10, 40, 60, 1500, *[11] * 10)
+        for name, value in peaks.items():
+            setattr(expected, name, value)
+        assert pool_use.pools_use(db, [pool, pool + 1]) == {pool: expected}
+        pools.delete_pool(db, pool)
+        assert pool_use.pools_use(db, [pool]) == {}
 
     def test_jobs_come_back_as_they_were_written(self, db: Connection) -> None:
         record = a_job("Job", terminate_reason="why", end_us=7, priority=-3)

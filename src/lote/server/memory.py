@@ -19,6 +19,7 @@ from lote.engines.seam import NodeOrder
 from lote.scheduler.view import View
 from lote.server.kept import KeptFiles
 from lote.server.throttling import Throttle
+from lote.store.pool_use import PoolUse
 from lote.store.records import JobCount, SpecialRun
 from lote.store.rehearsals import RehearsalRecord
 from lote.store.scaling import Readings
@@ -216,6 +217,9 @@ class PoolState(msgspec.Struct):
     """What its nodes need to run containers; None in a pool whose tasks run without."""
     seek_us: int = 0
     """When low-priority nodes that the pool lacks are sought next."""
+    use: PoolUse | None = None
+    """What its nodes measured and is not written yet: it is with what comes at ``use_write_us``."""
+    use_write_us: int = 0
 
 
 class ScaleState(msgspec.Struct):

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from lote.autoscale.samples import SAMPLE_PERIOD_S, SampleHistory
 from lote.server.memory import Link, NodeState, PoolState, ScaleState
 from lote.server.owner import Tx
+from lote.server.pool_use import note_pool_use
 from lote.store import scaling as rows
 from lote.store.instances import count_further_instances
 from lote.store.records import JobCount
@@ -27,8 +28,10 @@ _READY = frozenset({"idle", "running"})
 def note_use(tx: Tx, node_key: int, link: Link, samples: Samples) -> None:
     """An agent told of its node's use over the last interval."""
     node = tx.memory.nodes.get(node_key)
-    if node is not None and node.link is link:
-        node.use, node.use_us = samples, tx.now_us
+    if node is None or node.link is not link:
+        return
+    node.use, node.use_us = samples, tx.now_us
+    note_pool_use(tx, tx.memory.pools[node.pool_key], samples)
 
 
 def load_history(tx: Tx, pool_key: int) -> SampleHistory:

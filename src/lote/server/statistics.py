@@ -1,6 +1,7 @@
 """What tasks, jobs, schedules and pools used, as ``$expand=stats`` shows it: at once and exact.
 
-Tasks have it when they have ended; a job or a schedule has the sum over its tasks that ended.
+Tasks have it when they have ended; a job or a schedule has the sum over its tasks that ended. What
+a pool's nodes used is as their agents measure it, which they do every half minute.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from lote.server.request import Request
 from lote.store.database import Connection
+from lote.store.pool_use import PoolUse, pools_use
 from lote.store.records import JobRecord, JobScheduleRecord, PoolRecord, TaskRecord
 from lote.store.statistics import Use, jobs_use, schedule_use, tasks_use
 from lote.store.usage import dedicated_time_us
@@ -69,17 +71,39 @@ def schedule_stats(db: Connection, request: Request, record: JobScheduleRecord) 
 
 
 def pool_stats(db: Connection, request: Request, records: Sequence[PoolRecord]) -> dict[int, Shown]:
-    """Statistics of these pools, by row key: how long cores were there."""
+    """Statistics of these pools, by row key: how long cores were there, what nodes used."""
     core_us = dict.fromkeys((record.key for record in records), 0)
     for key, vm_size, there_us in dedicated_time_us(db, list(core_us), request.now_us):
         core_us[key] += there_us * (cores_of(vm_size) if vm_size else 1)
+    measured = pools_use(db, list(core_us))
     shown = {}
     for record in records:
         span = _span(record.created_us, request.now_us)
         usage = span | {"dedicatedCoreTime": _duration(core_us[record.key])}
         url = f"{request.base_url}/pools/{record.id}"
         shown[record.key] = {"url": url} | span | {"usageStats": usage}
+        use = measured.get(record.key)
+        if use is not None:
+            shown[record.key]["resourceStats"] = view_pool_use(use)
     return shown
+
+
+def view_pool_use(use: PoolUse) -> Shown:
+    """What a pool's nodes used, as statistics show it: means of one node, peaks of one, sums of
+    all."""
+    return _span(use.first_us, use.last_us) | {
+        "avgCPUPercentage": use.cpu_percent_s / use.measured_s,
+        "avgMemoryGiB": use.memory_byte_s / use.measured_s / GIB,
+        "peakMemoryGiB": use.memory_bytes_max / GIB,
+        "avgDiskGiB": use.disk_byte_s / use.measured_s / GIB,
+        "peakDiskGiB": use.disk_bytes_max / GIB,
+        "diskReadIOps": str(int(use.disk_reads)),
+        "diskWriteIOps": str(int(use.disk_writes)),
+        "diskReadGiB": use.disk_read_bytes / GIB,
+        "diskWriteGiB": use.disk_write_bytes / GIB,
+        "networkReadGiB": use.network_in_bytes / GIB,
+        "networkWriteGiB": use.network_out_bytes / GIB,
+    }
 
 
 def with_stats(shown: Shown, stats: Shown | None) -> Shown:

@@ -64,6 +64,11 @@ _RULES = (
         " WHERE pool_key NOT IN (SELECT key FROM pool WHERE enable_auto_scale = 1)",
     ),
     Rule(
+        "what was measured belongs to a pool, and to some time",
+        "SELECT pool_key FROM pool_use WHERE pool_key NOT IN (SELECT key FROM pool)"
+        " OR measured_s <= 0 OR last_us < first_us",
+    ),
+    Rule(
         "a run of a special task has a job and a node",
         "SELECT job_key, node_key FROM special_run WHERE job_key NOT IN (SELECT key FROM job)"
         " OR node_key NOT IN (SELECT key FROM node)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lote.store.database import Connection
+from lote.store.pool_use import delete_pool_use
 from lote.store.records import PoolRecord, columns
 from lote.store.scaling import delete_evaluations, delete_samples
 
@@ -49,7 +50,8 @@ def save_pool(db: Connection, key: int, **changes: object) -> None:
 
 
 def delete_pool(db: Connection, key: int) -> None:
-    """Remove the pool's row, and what was noted for its formula."""
+    """Remove the pool's row, and what was noted for its formula and of its nodes."""
     delete_samples(db, key)
     delete_evaluations(db, key)
+    delete_pool_use(db, key)
     db.execute("DELETE FROM pool WHERE key = ?", (key,))
