@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Container
 
 from lote.scheduler import reasons
+from lote.scheduler.guard import PASSES_MAX, Guard
 from lote.scheduler.nouns import JobView, PoolView
 from lote.scheduler.plan import Collecting, Reason
-from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.ready import ReadyTask
 from lote.scheduler.scratch import Scratch
 from lote.scheduler.view import View
@@ -57,42 +57,21 @@ def why_not_gathered(pool: PoolView, job: JobView, task: ReadyTask) -> Reason | 
     return None
 
 
-class Gathering:
-    """The protected task of a pool that runs multi-instance tasks, while a plan is made.
+class Gathering(Guard):
+    """The protected task of a pool that runs multi-instance tasks, while a plan is made."""
 
-    What ``place`` asks of it is what it asks of ``protect.Protection``.
-    """
-
-    __slots__ = (
-        "_hidden",
-        "_is_capped",
-        "_is_possible",
-        "_jobs",
-        "_pool",
-        "_scratch",
-        "collecting",
-        "hidden",
-    )
+    __slots__ = ("_hidden", "_is_possible", "hidden")
 
     def __init__(self, view: View, pool: PoolView, scratch: Scratch) -> None:
-        self._jobs = view.jobs
-        self._pool = pool
-        self._scratch = scratch
+        super().__init__(view, pool, scratch)
         self.hidden = 0  # no single node is: see ``bars_ahead``
         self._hidden: list[int] = []  # open nodes, one slot each, offered to nobody else
-        self._is_capped = False  # the plan has brought its job to the cap
         self._is_possible = True  # the pool has as many nodes as it needs
         self.collecting = None if pool.collecting is None else self._still(pool.collecting)
 
     @property
-    def job(self) -> JobView | None:
-        """The job of the protected task."""
-        return None if self.collecting is None else self._jobs[self.collecting.job_key]
-
-    @property
-    def task_key(self) -> int:
-        """The protected task, or 0."""
-        return 0 if self.collecting is None else self.collecting.task_key
+    def _keeps(self) -> bool:
+        return self.collecting is not None and self.collecting.keeps
 
     @property
     def fits_now(self) -> bool:
@@ -133,19 +112,6 @@ class Gathering:
             self.collecting = now._replace(passed=now.passed + 1)
             if choose and self._is_waiting and now.passed + 1 >= PASSES_MAX:
                 self._keep()
-
-    def leaves_to_it(self, job: JobView, left: int, *, ahead: bool) -> int:
-        """The only task of the job that may have the last place under its cap; 0 for any."""
-        now = self.collecting
-        if left != 1 or now is None or now.job_key != job.key:
-            return 0
-        return now.task_key if ahead or now.keeps or now.passed >= PASSES_MAX else 0
-
-    def reach_cap(self, job: JobView) -> None:
-        """The plan gave the job all it may have, so its task no longer waits for nodes."""
-        now = self.collecting
-        if now is not None and now.job_key == job.key:
-            self._is_capped = True
 
     def keep_before(self, priority: int, given: Container[int]) -> None:
         """Something of ``priority`` is about to be prefetched: keep nodes first."""
@@ -199,11 +165,6 @@ class Gathering:
         """The same, but for what the plan has given its job meanwhile."""
         job = self.job
         return job is not None and job.wants and self._is_possible
-
-    @property
-    def _priority(self) -> int:
-        job = self.job
-        return 0 if job is None else job.priority
 
     def _show(self) -> None:
         for key in self._hidden:

@@ -15,43 +15,33 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from lote.scheduler.guard import PASSES_MAX, Guard
 from lote.scheduler.nouns import JobView, PoolView
 from lote.scheduler.plan import Collecting
 from lote.scheduler.ready import ReadyTask
 from lote.scheduler.scratch import Scratch
 from lote.scheduler.view import View
 
-PASSES_MAX = 8  # ours: few enough to be fair, enough to keep slots busy that would stand empty
 
-
-class Protection:
+class Protection(Guard):
     """The protected task of a pool while a plan is made."""
 
-    __slots__ = ("_is_capped", "_jobs", "_kept_open", "_pool", "_scratch", "collecting", "hidden")
+    __slots__ = ("_kept_open", "hidden")
 
     def __init__(self, view: View, pool: PoolView, scratch: Scratch) -> None:
-        self._jobs = view.jobs
-        self._pool = pool
-        self._scratch = scratch
+        super().__init__(view, pool, scratch)
         self.hidden = 0  # the kept node, once it is offered to nobody else
-        self._is_capped = False  # the plan has brought its job to the cap
         self._kept_open = 0  # open slots of the hidden node
         self.collecting = None if pool.collecting is None else self._still(pool.collecting)
-
-    @property
-    def job(self) -> JobView | None:
-        """The job of the protected task."""
-        return None if self.collecting is None else self._jobs[self.collecting.job_key]
-
-    @property
-    def task_key(self) -> int:
-        """The protected task, or 0."""
-        return 0 if self.collecting is None else self.collecting.task_key
 
     @property
     def node_key(self) -> int:
         """The kept node, or 0."""
         return 0 if self.collecting is None else self.collecting.node_key
+
+    @property
+    def _keeps(self) -> bool:
+        return self.collecting is not None and bool(self.collecting.node_key)
 
     @property
     def fits_now(self) -> bool:
@@ -94,19 +84,6 @@ class Protection:
             if choose and self._is_waiting and now.passed + 1 >= PASSES_MAX:
                 self._choose(())
 
-    def leaves_to_it(self, job: JobView, left: int, *, ahead: bool) -> int:
-        """The only task of the job that may have the last place under its cap; 0 for any."""
-        now = self.collecting
-        if left != 1 or now is None or now.job_key != job.key:
-            return 0
-        return now.task_key if ahead or now.node_key or now.passed >= PASSES_MAX else 0
-
-    def reach_cap(self, job: JobView) -> None:
-        """The plan gave the job all it may have, so its task no longer waits for slots."""
-        now = self.collecting
-        if now is not None and now.job_key == job.key:
-            self._is_capped = True
-
     def keep_before(self, priority: int, given: Container[int]) -> None:
         """Something of ``priority`` is about to be prefetched: keep a node first.
 
@@ -135,11 +112,6 @@ class Protection:
         """True when slots are what the protected task waits for."""
         job = self.job
         return job is not None and job.wants and not self._is_capped
-
-    @property
-    def _priority(self) -> int:
-        job = self.job
-        return 0 if job is None else job.priority
 
     def _show(self) -> None:
         if self.hidden:

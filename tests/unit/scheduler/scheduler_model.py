@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lote.scheduler.guard import PASSES_MAX
 from lote.scheduler.place import Plan
 from lote.scheduler.prefetch import BACKLOG_MAX, depth_of
-from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.revoke import MOVE_COST_S
 from lote.scheduler.view import JobView, NodeView, ReadyTask, View
 

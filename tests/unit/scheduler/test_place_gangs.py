@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scheduler_model import check_indexes
 
 from lote.scheduler.explain import explain
+from lote.scheduler.guard import PASSES_MAX
 from lote.scheduler.place import Plan, place
-from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.view import ReadyTask, View
 
 POOL = 1

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scheduler_model import POOL, Model
 
+from lote.scheduler.guard import PASSES_MAX
 from lote.scheduler.place import Collecting, Plan, place
-from lote.scheduler.protect import PASSES_MAX
 from lote.scheduler.view import ReadyTask, View
 
 
