@@ -79,6 +79,7 @@ class JobTask(StartTask):
         transfers: Transfers,
         log: Log,
         clock: Callable[[], float],
+        on_first: Callable[[str], None],
         on_settled: Callable[[str, float, float], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -87,6 +88,7 @@ class JobTask(StartTask):
         self._key = key
         self._base = _FIRST_BASE + key
         self._name = "job_task"
+        self._on_first = on_first
         self._on_settled = on_settled
         self._layout = layout
         self._limit: asyncio.TimerHandle | None = None
@@ -96,6 +98,8 @@ class JobTask(StartTask):
         """Start the first attempt."""
         spec = decode_task(self.order.spec)
         self._directory = self._layout.task_directory(job.directory, spec.id)
+        if self.order.run == 1:
+            self._on_first(self._directory)
         run = Run(self._key, self.order.run, 0, 0, self.order.spec)
         facts = JobFacts(
             job.job_key, job.job_id, job.directory, job.environment, 0, job.preparation_id

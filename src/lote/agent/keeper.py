@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
 
@@ -26,6 +27,7 @@ from lote.world import World
 SCAN_INTERVAL_S = 6 * 3600.0  # of directories with the default retention
 DUE_INTERVAL_MAX_S = 3600.0  # timers of years are cut short
 LONG_S = 3600.0  # files of attempts that lasted longer say too little about when they ended
+JOB_DEPTH = 2  # slashes in ``workitems/<job>/<job-n>``
 _DECODER = msgspec.json.Decoder(tuple[int, str])
 
 
@@ -76,6 +78,12 @@ class Keeper:
             self._bear(error)
         self._arm()
 
+    def begin_anew(self, directory: str) -> None:
+        """A task begins that was nowhere before: what has its directory is another's, that was
+        deleted while nobody could tell this node."""
+        if os.path.lexists(directory):
+            self._remove(directory)
+
     def await_empty(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called once no task directory is left, now perhaps."""
         self._tell_empty = tell
@@ -96,6 +104,9 @@ class Keeper:
                 self._log.event("clean_refused", directory=relative)
                 continue
             self._remove(directory)
+            if relative.count("/") == JOB_DEPTH:
+                with suppress(OSError):  # another job of its schedule is there
+                    os.rmdir(os.path.dirname(directory))
         self._look_whether_empty()
 
     def _remove(self, directory: str) -> None:

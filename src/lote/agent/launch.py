@@ -11,6 +11,7 @@ from lote.agent.disk import is_disk_full
 from lote.agent.environment import Base, task_environment
 from lote.agent.orders import Order, Trouble, User
 
+MAKE_TRIES_MAX = 5  # more often in a row nobody deletes jobs of one name
 KEPT_OUTPUTS_MAX = 100  # numbered copies of earlier attempts' outputs in one task directory
 
 # Opened in the child, after it has become the task's user: so that user owns them, and a link
@@ -44,8 +45,7 @@ def prepare_directory(directory: bytes, user: User | None) -> bytes:
     try:
         os.mkdir(directory, 0o755)
     except FileNotFoundError:
-        os.makedirs(directory[: directory.rindex(b"/")], 0o755, exist_ok=True)
-        os.mkdir(directory, 0o755)
+        _make_first(directory)
     except FileExistsError:
         _reuse(directory, working_directory)
     _make_missing(working_directory)
@@ -53,6 +53,19 @@ def prepare_directory(directory: bytes, user: User | None) -> bytes:
         os.chown(directory, user[0], user[1], follow_symlinks=False)
         os.chown(working_directory, user[0], user[1], follow_symlinks=False)
     return working_directory
+
+
+def _make_first(directory: bytes) -> None:
+    """The first of its job: the keeper may take the job's empty folders away under our hands."""
+    for tries_left in reversed(range(MAKE_TRIES_MAX)):
+        try:
+            os.makedirs(directory[: directory.rindex(b"/")], 0o755, exist_ok=True)
+            os.mkdir(directory, 0o755)
+        except FileNotFoundError:
+            if not tries_left:
+                raise
+        else:
+            return
 
 
 def _make_missing(working_directory: bytes) -> None:

@@ -58,6 +58,7 @@ class Runs:
         transfers: Transfers,
         log: Log,
         clock: Callable[[], float],
+        on_first: Callable[[str], None],
         on_settled: Callable[[str, float, float], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -68,6 +69,7 @@ class Runs:
         self._transfers = transfers
         self._log = log
         self._clock = clock
+        self._on_first = on_first  # a task comes that had no run before, with its directory
         self._on_settled = on_settled
         """A task directory is at rest: (directory, retention_s, how long the attempt lasted)."""
         self._on_change = on_change  # something is to be reported that no frame or note caused
@@ -133,6 +135,8 @@ class Runs:
         except (msgspec.DecodeError, ValueError) as error:
             self._refuse(run, error)
             return
+        if run.run == 1:
+            self._on_first(directory)
         self._works[run.key, run.run] = work
         self._waiting.append(work)
 

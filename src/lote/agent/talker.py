@@ -140,7 +140,7 @@ class Talker:
         self._keeper = Keeper(layout, world, log)
         self._runs = Runs(
             layout, self._links, self._outbox, users, self._transfers, log, world.monotonic,
-            self._keeper.keep_for, self._after_change,
+            self._keeper.begin_anew, self._keeper.keep_for, self._after_change,
         )  # fmt: skip
         self._transfers.confirm_again = self._runs.confirm_again
         self._start_task = StartTask(
@@ -369,7 +369,8 @@ class Talker:
     def _make_job_task(self, order: Special, key: int) -> JobTask:
         return JobTask(
             order, key, self._layout, self._links, self._outbox, self._users, self._transfers,
-            self._log, self._world.monotonic, self._keeper.keep_for, self._after_change,
+            self._log, self._world.monotonic, self._keeper.begin_anew, self._keeper.keep_for,
+            self._after_change,
         )  # fmt: skip
 
     def _set_up(self, setup: Setup) -> None:

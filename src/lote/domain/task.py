@@ -33,7 +33,8 @@ TASK = Machine(
 
 FailureKind = Literal["pre_processing", "exit_code", "file_upload", "ended"]
 # pre_processing: no process was started. exit_code: it ended with another code than 0.
-# file_upload: its outputs could not be stored. ended: by request, or its time was up.
+# file_upload: its outputs could not be stored. ended: by request, its time was up, or its nodes
+# were lost too often.
 
 
 class EndActions(NamedTuple):

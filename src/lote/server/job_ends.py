@@ -6,6 +6,8 @@ nodes have answered. No handler ever waits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from lote.domain.job import JOB
@@ -21,6 +23,7 @@ from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_
 from lote.server.special_runs import forget_specials
 from lote.store import dependencies
 from lote.store import jobs as job_rows
+from lote.store import special_runs as special_rows
 from lote.store import tasks as task_rows
 from lote.store.events import add_event
 from lote.store.records import COMPLETED, IS_MANAGER, PREPARING, RUNNING, JobCount, TaskRecord
@@ -43,21 +46,27 @@ def follow_end(
     if record.flags & IS_MANAGER and job.ends_with_manager and JOB.allows(job.state, "terminate"):
         begin_terminate(tx, job, MANAGER_REASON)
     conditions = _spec.decode(record.spec).exit_conditions
-    actions = exit_options(conditions, exit_code, _failure_kind(exit_code, failure))
+    kind = _failure_kind(exit_code, failure)
+    actions = exit_options(conditions, exit_code, kind)
     if job.uses_dependencies and actions.dependency_action == "satisfy":
         ready = dependencies.satisfy(tx.db, job.key, task_key, record.id)
         push_ready_rows(tx, job.key, ready)
-    if job.acts_on_failure and job.state == "active":
-        if actions.job_action == "terminate":
+    if job.acts_on_failure and not (kind == "ended" and _ends_what_runs(job)):
+        if actions.job_action == "terminate" and JOB.allows(job.state, "terminate"):
             begin_terminate(tx, job, "TaskFailed")
-        elif actions.job_action == "disable":
+        elif actions.job_action == "disable" and job.state in ("active", "disabling"):
             begin_disable(tx, job, "requeue")
+
+
+def _ends_what_runs(job: JobState) -> bool:
+    """Whether a disable ends the job's tasks: then their ends ask for nothing more of the job."""
+    return job.state == "disabling" and job.disable_option == "terminate"
 
 
 def _failure_kind(exit_code: int | None, failure: Failure | None) -> FailureKind | None:
     if failure is None:
         return None
-    if failure.code == "TaskEnded":
+    if failure.code in ("TaskEnded", "MaxInternalRetryCountReached"):
         return "ended"
     if failure.code == "FailureExitCode":
         return "exit_code"
@@ -205,14 +214,25 @@ def forget_job(tx: Tx, job: JobState) -> None:
 
 
 def _delete_some(tx: Tx, job: JobState) -> None:
-    if task_rows.delete_some_tasks(tx.db, job.key, DELETE_CHUNK) == DELETE_CHUNK:
+    nodes = task_rows.delete_some_tasks(tx.db, job.key, DELETE_CHUNK)
+    _clean_elsewhere(tx, job, nodes)
+    if len(nodes) == DELETE_CHUNK:
         tx.memory.next_jobs.add(job.key)
         return
+    _clean_elsewhere(tx, job, special_rows.list_nodes_of_job(tx.db, job.key))
     end_job_pool(tx, job)
     job_rows.delete_job(tx.db, job.key)
     tx.memory.dirty_counts.discard(job.key)  # they went with it
     clean_directories(tx, job.pool_key, [job.directory])
     forget_job(tx, job)
+
+
+def _clean_elsewhere(tx: Tx, job: JobState, node_keys: Iterable[int | None]) -> None:
+    """A job may have had another pool before; nodes of its own are all told at its end."""
+    for key in {*node_keys}:
+        node = tx.memory.nodes.get(key or 0)
+        if node is not None and node.pool_key != job.pool_key:
+            clean_node(tx, node.key, [job.directory])
 
 
 def clean_directories(tx: Tx, pool_key: int | None, directories: list[str]) -> None:

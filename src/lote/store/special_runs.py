@@ -34,3 +34,9 @@ def list_present_runs(db: Connection) -> list[SpecialRun]:
 def list_runs_of_job(db: Connection, job_key: int) -> list[tuple[str, str, SpecialRun]]:
     """(pool id, node id, run) of a job, in order of nodes' ids; also of those that have gone."""
     return [(row[0], row[1], SpecialRun(*row[2:])) for row in db.execute(_OF_JOB, (job_key,))]
+
+
+def list_nodes_of_job(db: Connection, job_key: int) -> list[int]:
+    """The nodes where a special task of the job ran, by row key."""
+    rows = db.execute("SELECT DISTINCT node_key FROM special_run WHERE job_key = ?", (job_key,))
+    return [row[0] for row in rows]

@@ -354,15 +354,13 @@ def delete_tasks(db: Connection, keys: Sequence[int]) -> None:
     db.executemany("DELETE FROM task WHERE key = ?", rows)
 
 
-def delete_some_tasks(db: Connection, job_key: int, limit: int) -> int:
-    """Remove up to ``limit`` tasks of a job; returns how many went."""
-    keys = [
-        row[0]
-        for row in db.execute("SELECT key FROM task WHERE job_key = ? LIMIT ?", (job_key, limit))
-    ]
-    if keys:
-        delete_tasks(db, keys)
-    return len(keys)
+def delete_some_tasks(db: Connection, job_key: int, limit: int) -> list[int | None]:
+    """Remove up to ``limit`` tasks of a job; the nodes of those that went, by row key."""
+    rows = db.execute("SELECT key, node_key FROM task WHERE job_key = ? LIMIT ?", (job_key, limit))
+    gone = rows.fetchall()
+    if gone:
+        delete_tasks(db, [row[0] for row in gone])
+    return [row[1] for row in gone]
 
 
 def block_task(db: Connection, key: int, waiting: int) -> None:

@@ -118,13 +118,15 @@ class Channel:
         assert self.connection is not None
         await self.connection.send(frames.encode_frames(list(sent)))
 
-    async def run(self, *tasks: dict[str, Any], retries: int = 0) -> list[tuple[int, int]]:
-        """Send tasks as new runs of one job; gives their names."""
+    async def run(
+        self, *tasks: dict[str, Any], retries: int = 0, run: int = 1
+    ) -> list[tuple[int, int]]:
+        """Send tasks as new runs of one job, their ``run``-th; gives their names."""
         runs = []
         for task in tasks:
             self._last_run += 1
             spec = {"id": f"task-{self._last_run}", **task}
-            runs.append(frames.Run(self._last_run, 1, 7, retries, json.dumps(spec).encode()))
+            runs.append(frames.Run(self._last_run, run, 7, retries, json.dumps(spec).encode()))
         job = frames.JobFacts(
             7, "job", "workitems/job/job-1", self.job_environment, self.retries_max
         )

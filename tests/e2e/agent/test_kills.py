@@ -285,7 +285,7 @@ def test_the_directory_of_a_task_that_runs_again_stays(node):
         other = {**sh("true"), "constraints": {"retentionTime": "PT0.5S"}}
         await channel.ended(*await channel.run(brief))
         again = {**sh("echo > here; while ! test -e go; do sleep 0.05; done"), "id": "again"}
-        names = await channel.run(again)
+        names = await channel.run(again, run=2)
         await channel.ended(*await channel.run(other))
         # The other came to rest later, so the first's time is over when it has gone.
         await channel.until(lambda: not agent.task(3).exists())

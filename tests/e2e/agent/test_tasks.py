@@ -155,6 +155,47 @@ def test_retries_share_a_directory_and_keep_outputs(node):
     node.drive(scenario)
 
 
+def test_a_new_task_finds_nothing_of_another_of_its_name(node):
+    """As when that was deleted while this node could not be told; a later run finds its own."""
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        task = {**sh("ls; touch new"), "id": "same"}
+        agent.root.joinpath("workitems/job/job-1/same/wd/old").mkdir(parents=True)
+        agent.root.joinpath("workitems/job/job-1/same/stdout.txt").touch()
+        await channel.ended(*await channel.run(task))
+        directory = agent.root / "workitems/job/job-1/same"
+        assert (directory / "stdout.txt").read_text() == ""
+        assert not (directory / "stdout.0.txt").exists()
+        await channel.ended(*await channel.run(task, run=2))
+        assert (directory / "stdout.txt").read_text() == "new\n"
+        assert (directory / "stdout.0.txt").exists()
+
+    node.drive(scenario)
+
+
+def test_a_job_is_prepared_in_a_directory_of_its_own(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        directory = agent.root / "workitems/job/job-1/jobpreparation"
+        (directory / "wd/old").mkdir(parents=True)
+        spec = {**sh("ls; touch new"), "id": "jobpreparation"}
+
+        async def prepare(run: int) -> str:
+            job = frames.JobFacts(7, "job", "workitems/job/job-1", [], 0, "jobpreparation")
+            await channel.send(job, frames.Special(7, 0, run, json.dumps(spec).encode()))
+            await channel.until(
+                lambda: any(
+                    one.run == run and one.state == "completed"
+                    for one in channel.of(frames.SpecialReport)
+                )
+            )
+            return (directory / "stdout.txt").read_text()
+
+        assert await prepare(1) == ""
+        assert await prepare(2) == "new\n"
+
+    node.drive(scenario)
+
+
 def test_retries_end(node):
     async def scenario(channel: Channel, agent: Agent) -> None:
         own = {**sh("exit 7"), "constraints": {"maxTaskRetryCount": 1}}

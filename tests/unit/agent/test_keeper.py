@@ -116,3 +116,11 @@ def test_a_hundred_thousand_short_tasks_leave_no_trace(shelf):
 
     shelf.live(act)
     assert not os.path.exists(shelf.layout.retention)
+
+
+def test_a_job_that_is_deleted_leaves_no_folder(shelf):
+    for job in ("s/job-1", "s/job-2", "j/job-1"):
+        Path(shelf.layout.root, "workitems", job, "t", "wd").mkdir(parents=True)
+    shelf.live(lambda keeper: keeper.clean(["workitems/s/job-1", "workitems/j/job-1"]))
+    left = sorted(path.name for path in Path(shelf.layout.root, "workitems").rglob("*"))
+    assert left == ["job-2", "s", "t", "wd"]

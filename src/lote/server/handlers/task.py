@@ -296,16 +296,25 @@ def delete_task(tx: Tx, request: Request) -> Answer:
         job_ends.recount_completed(tx, job_record.key, record, is_ended=False)
     if record.phase == COMPLETED:
         dependencies.forget_parent(tx.db, job_record.key, record.key, record.id)
-    directory = task_directory(job_record.id, record.id)
-    for one in instances.list_instances(tx.db, record.key)[1:]:
-        if one.node_key in memory.nodes:
-            job_ends.clean_node(tx, one.node_key, [directory])
+    _clean(tx, job_record, record)
     rows.delete_task(tx.db, record.key)
-    if record.node_key is not None and record.node_key in memory.nodes:
-        job_ends.clean_node(tx, record.node_key, [directory])
-    elif record.node_key is not None:
-        job_ends.forget_kept(tx, [directory])
     return Answer()
+
+
+def _clean(tx: Tx, job_record: JobRecord, record: TaskRecord) -> None:
+    """Have the directories of a task that is being deleted removed, wherever it ran."""
+    present = tx.memory.nodes
+    directory = task_directory(job_record.id, record.id)
+    keys = {one.node_key for one in instances.list_instances(tx.db, record.key)}
+    if record.node_key is not None:
+        keys.add(record.node_key)
+    if record.run > 1 or keys - present.keys():
+        job_ends.forget_kept(tx, [directory])
+    if record.run > 1:  # it may have been on any node of its pool
+        pool = tx.memory.pool_of_id(job_record.pool_id)
+        keys |= pool.nodes if pool is not None else set()
+    for key in sorted(keys & present.keys()):
+        job_ends.clean_node(tx, key, [directory])
 
 
 def _uncount(tx: Tx, job: JobState, record: TaskRecord) -> None:

@@ -1,0 +1,76 @@
+"""What deleted tasks and jobs leave on nodes: nothing, wherever they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from azure.batch import models as m
+
+from .conftest import add_task, create_pool, fresh, shell, until, wait_job, wait_steady, wait_task
+
+QUICK = {"polling_interval": 0.02}
+
+
+@pytest.fixture
+def two_nodes(batch) -> Iterator[str]:
+    pool_id = fresh("leftovers")
+    create_pool(batch, pool_id, 2)
+    wait_steady(batch, pool_id)
+    yield pool_id
+    batch.begin_delete_pool(pool_id, polling_interval=5)
+
+
+def has(batch, pool_id: str, node_id: str, folder: str) -> bool:
+    """Whether a node has anything in a folder below its root."""
+    where = f"startswith(name,'{folder}')"
+    return bool(list(batch.list_node_files(pool_id, node_id, filter=where, recursive=True)))
+
+
+def test_a_task_that_changed_its_node(batch, two_nodes):
+    job_id = fresh("moved-task")
+    info = m.BatchPoolInfo(pool_id=two_nodes)
+    batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=info))
+    add_task(batch, job_id, "t", shell("touch here; sleep 600"))
+    first = wait_task(batch, job_id, "t", "running").node_info.node_id
+    directory = f"workitems/{job_id}/job-1/t"
+    until(lambda: has(batch, two_nodes, first, f"{directory}/wd/here"))
+    option = m.BatchNodeDisableSchedulingOptions(node_disable_scheduling_option="requeue")
+    batch.disable_node_scheduling(two_nodes, first, option)
+
+    def moved() -> str | None:
+        task = batch.get_task(job_id, "t")
+        is_other = task.state == "running" and task.node_info.node_id != first
+        return task.node_info.node_id if is_other else None
+
+    second = until(moved)
+    assert has(batch, two_nodes, first, directory)
+    batch.delete_task(job_id, "t")
+    for node_id in (first, second):
+        until(lambda node_id=node_id: not has(batch, two_nodes, node_id, directory))
+
+
+def test_a_job_that_changed_its_pool(batch, pool, two_nodes):
+    job_id = fresh("moved-job")
+    info = m.BatchPoolInfo(pool_id=two_nodes)
+    preparation = m.BatchJobPreparationTask(command_line="/bin/true")
+    batch.create_job(
+        m.BatchJobCreateOptions(id=job_id, pool_info=info, job_preparation_task=preparation)
+    )
+    add_task(batch, job_id, "t")
+    node_id = wait_task(batch, job_id, "t").node_info.node_id
+    folder = f"workitems/{job_id}"
+    assert has(batch, two_nodes, node_id, folder)
+    batch.begin_disable_job(
+        job_id, m.BatchJobDisableOptions(disable_tasks="wait"), **QUICK
+    ).result()
+    other = m.BatchPoolInfo(pool_id=pool)
+    batch.update_job(job_id, m.BatchJobUpdateOptions(pool_info=other))
+    batch.begin_enable_job(job_id, **QUICK).result()
+    add_task(batch, job_id, "u")
+    wait_task(batch, job_id, "u")
+    assert has(batch, two_nodes, node_id, folder)
+    batch.begin_terminate_job(job_id, {"terminateReason": "over"}, **QUICK).result()
+    wait_job(batch, job_id, "completed")
+    batch.begin_delete_job(job_id, **QUICK).result()
+    until(lambda: not has(batch, two_nodes, node_id, folder))
