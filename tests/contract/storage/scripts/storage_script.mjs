@@ -5,10 +5,11 @@
 // client is installed in. Written to standard output: {"errors": {step: null or text}}.
 
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { randomBytes, webcrypto } from "node:crypto";
 import { createRequire } from "node:module";
 import path from "node:path";
 
+globalThis.crypto ??= webcrypto; // the client wants Node.js 20, and Debian 12 has 18
 const library = createRequire(path.join(process.env.LOTE_CLIENT, "index.js"))("@azure/storage-blob");
 const { equal, deepEqual, ok } = assert;
 const service = library.BlobServiceClient.fromConnectionString(process.argv[2]);
