@@ -145,6 +145,7 @@ def _settle_kind(
     room = node_room(tx, pool, is_dedicated=is_dedicated)
     beyond = max(0, missing - room.nodes)
     if pool.allocation_state == "resizing":
+        pool.quota_errors.pop(is_dedicated, None)
         if beyond:
             pool.quota_errors[is_dedicated] = room.reason
         if missing > 0 and withholding(tx, pool) is not None:

@@ -67,7 +67,8 @@ def node_room(tx: Tx, pool: PoolState, *, is_dedicated: bool) -> Room:
     if pool.engine != "local":
         return room
     pools = tx.memory.pools
-    local = sum(pools[node.pool_key].engine == "local" for node in tx.memory.nodes.values())
+    nodes = tx.memory.nodes.values()
+    local = sum(pools[node.pool_key].engine == "local" for node in nodes if not node.is_lost)
     limit = tx.settings.local_nodes_max
     text = f"This machine has at most {limit} local nodes in all."
     return min(room, Room(max(0, limit - local), text))
@@ -83,7 +84,9 @@ def _core_room(tx: Tx, pool: PoolState, is_dedicated: bool) -> Room:
     used = sum(
         pools[node.pool_key].cores
         for node in tx.memory.nodes.values()
-        if node.is_dedicated == is_dedicated and node.state not in SWITCHED_OFF
+        if node.is_dedicated == is_dedicated
+        and node.state not in SWITCHED_OFF
+        and not node.is_lost  # its replacement counts
     )
     if quota is None or is_rehearsed:
         quota = used

@@ -86,6 +86,35 @@ def test_cores_of_each_kind(make_bench):
     bench.check()
 
 
+def test_a_lost_node_takes_no_cores_from_its_replacement(make_bench):
+    bench = make_bench(dedicated_core_quota=4)
+    bench.add_pool(nodes=1)
+    bench.engine.kill_node(bench.nodes()[0]["id"])
+    bench.ask("resize_pool", {"targetDedicatedNodes": 1}, pool_id="p")
+    pool = bench.pool()
+    assert (pool["currentDedicatedNodes"], codes(pool)) == (1, [])
+    assert bench.node_states() == ["idle"]
+    bench.check()
+
+
+def test_cores_that_come_free_during_a_resize_are_used(make_bench):
+    bench = make_bench(dedicated_core_quota=4)
+    formula = "$TargetDedicatedNodes = time().minute < 5 ? 1 : time().minute < 10 ? 0 : 1;"
+    formula += "$NodeDeallocationOption = taskcompletion;"
+    scaling = {"enableAutoScale": True, "autoScaleEvaluationInterval": "PT5M"}
+    bench.add_pool(targetDedicatedNodes=None, autoScaleFormula=formula, **scaling)
+    bench.add_job()
+    bench.add_task("t", seconds=660)
+    bench.advance(630)
+    assert bench.pool()["allocationState"] == "resizing"
+    assert bench.node_states() == ["leavingpool"]  # and one that is wanted has no cores yet
+    bench.advance(60)
+    pool = bench.pool()
+    assert (pool["allocationState"], codes(pool)) == ("steady", [])
+    assert bench.node_states() == ["idle"]
+    bench.check()
+
+
 def test_without_quotas_nothing_is_counted(bench):
     bench.add_pool(nodes=20)
     assert bench.pool()["currentDedicatedNodes"] == 20
