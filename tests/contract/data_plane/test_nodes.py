@@ -197,7 +197,13 @@ def test_start_task_that_fails_keeps_the_node_out(batch):
 def test_start_task_that_fails_without_being_waited_for(batch):
     pool_id = started_pool(batch, "no-such-program", wait_for_success=False)
     wait_steady(batch, pool_id)
-    node = until(lambda: (n := node_of(batch, pool_id)).start_task_info.end_time and n)
+
+    def look() -> m.BatchNode | None:
+        node = node_of(batch, pool_id)
+        info = node.start_task_info if node else None
+        return node if info and info.end_time else None
+
+    node = until(look)
     info = node.start_task_info
     assert node.state == "idle"
     assert (info.result, info.exit_code) == ("failure", None)
@@ -230,4 +236,30 @@ def test_a_start_task_without_a_limit_is_retried_until_it_succeeds(batch):
     info = node.start_task_info
     assert (info.exit_code, info.retry_count, info.result) == (0, 3, "success")
     assert info.last_retry_time is not None
+    batch.begin_delete_pool(pool_id, polling_interval=0)
+
+
+@pytest.mark.parametrize(
+    ("command", "members", "code"),
+    [
+        ("/no/such/program", {}, "CommandProgramNotFound"),
+        (
+            "/bin/true",
+            {"user_identity": m.UserIdentity(username="nobody-here")},
+            "CommandLaunchFailed",
+        ),
+        ("/bin/true", {"resource_files": "unreadable"}, "BlobDownloadMiscError"),
+    ],
+    ids=["no program", "no user", "no input"],
+)
+def test_only_exit_codes_are_reasons_to_retry_a_start_task(batch, raw, command, members, code):
+    if "resource_files" in members:
+        url = f"{raw.endpoint}/nothing-to-be-had"  # answered with 400 at once
+        members = {"resource_files": [m.ResourceFile(http_url=url, file_path="f")]}
+    pool_id = started_pool(batch, command, max_task_retry_count=3, wait_for_success=True, **members)
+    node = until(lambda: (n := node_of(batch, pool_id)) and n.state == "starttaskfailed" and n)
+    info = node.start_task_info
+    assert (info.result, info.exit_code, info.retry_count) == ("failure", None, 0)
+    assert (info.last_retry_time, node.errors) == (None, None)
+    assert info.failure_info.code == code
     batch.begin_delete_pool(pool_id, polling_interval=0)

@@ -52,6 +52,14 @@ JOB_SETTINGS = st.fixed_dictionaries(
 )
 JOB_OPTIONS = st.tuples(JOB_SETTINGS, SPECIALS).map(lambda two: two[0] | two[1])
 OPTIONS = st.sampled_from(["requeue", "terminate", "taskcompletion", "retaineddata"])
+ACTIONS = {
+    "reboot_node": "nodeRebootOption",
+    "reimage_node": "nodeReimageOption",
+    "deallocate_node": "nodeDeallocateOption",
+    "start_node": None,
+    "disable_node_scheduling": "nodeDisableSchedulingOption",
+    "enable_node_scheduling": None,
+}
 Shown = dict[str, Any]
 HOUR_S = 3600
 REHEARSAL_S = 110  # longer than any rehearsal
@@ -134,6 +142,22 @@ class ServerMachine(RuleBasedStateMachine):
         if nodes:
             body = {"nodeList": [nodes[which % len(nodes)]], "nodeDeallocationOption": option}
             self.try_ask("remove_nodes", body, pool_id="p")
+
+    @rule(which=st.integers(0, 3), action=st.sampled_from(sorted(ACTIONS)), option=OPTIONS)
+    def act_on_node(self, which: int, action: str, option: str) -> None:
+        nodes = self.present("p")
+        if nodes:
+            name = ACTIONS[action]
+            is_known = option != "retaineddata" or action != "disable_node_scheduling"
+            body = {name: option} if name and is_known else None
+            self.try_ask(action, body, pool_id="p", node_id=nodes[which % len(nodes)])
+
+    @rule(start=st.sampled_from([None, True, False]))
+    def change_start_task(self, start: bool | None) -> None:
+        body: Shown = {"applicationPackageReferences": [], "metadata": []}
+        if start is not None:
+            body["startTask"] = {"commandLine": "sleep 4", "waitForSuccess": start}
+        self.try_ask("replace_pool_properties", body, pool_id="p")
 
     @rule(pool=st.sampled_from(POOLS), name=st.sampled_from(["stop_pool_resize", "delete_pool"]))
     def end_pool(self, pool: str, name: str) -> None:
@@ -358,10 +382,15 @@ class ServerMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def revive_nodes(self) -> None:
-        """Reboot those whose start task was made to fail."""
+        """Reboot those whose start task was made to fail; wake those that rest or take nothing."""
         for node in list(self.bench.owner.memory.nodes.values()):
+            where = {"pool_id": node.pool_id, "node_id": node.id}
             if node.state == "starttaskfailed":
-                self.try_ask("reboot_node", pool_id=node.pool_id, node_id=node.id)
+                self.try_ask("reboot_node", **where)
+            elif node.state == "deallocated":
+                self.try_ask("start_node", **where)
+            if node.scheduling == "disabled":
+                self.try_ask("enable_node_scheduling", **where)
 
     def too_large(self, job_key: int, pool_id: str, nodes: int) -> set[str]:
         """Ids of tasks that need more nodes than there are."""
@@ -377,6 +406,8 @@ class ServerMachine(RuleBasedStateMachine):
             bench.advance(HOUR_S)
             for pool_id in POOLS:  # an example does not need samples of the long time
                 self.try_ask("disable_pool_auto_scale", pool_id=pool_id)
+        bench.advance(LONG_S)
+        self.revive_nodes()  # those that first had to end their tasks
         bench.advance(LONG_S)
         bench.check()
         memory = bench.owner.memory
