@@ -301,7 +301,7 @@ class StoreSuite:
         assert found is not None
         assert (found.phase, found.previous_phase, found.flags) == (READY, COMPLETED, 1)
         assert (found.state_us, found.modified_us, found.retries) == (NOW_US + 9, NOW_US + 10, 0)
-        names = ("start_us", "end_us", "exit_code", "result", "failure", "spans", "node_key")
+        names = ("start_us", "end_us", "exit_code", "result", "failure", "spans")
         assert {getattr(found, name) for name in names} == {None}
 
     def test_ready_tasks_come_in_order_behind_a_key(self, db: Connection, job: int) -> None:

@@ -24,6 +24,7 @@ from lote.server.spec_views import (
 from lote.server.start_tasks import shown_start_task
 from lote.store.instances import InstanceRecord
 from lote.store.records import (
+    PLACED,
     STATE_OF_PHASE,
     JobCount,
     JobRecord,
@@ -217,7 +218,7 @@ def view_task(record: TaskRecord, job_id: str, retries_default: int, base_url: s
     shown["constraints"] = view_task_constraints(spec.get("constraints", {}), retries_default)
     shown["requiredSlots"] = record.slots
     shown["executionInfo"] = _execution(record)
-    if record.node_id is not None and (record.phase >= 3 or record.start_us is not None):
+    if record.node_id is not None and record.phase != PLACED:  # that may still be taken back
         shown["nodeInfo"] = _node_info(record, job_id, record.id, base_url)
     return shown
 

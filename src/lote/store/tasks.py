@@ -323,7 +323,7 @@ def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_
         " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
         " failure = NULL, retries = 0, reruns = 0, last_retry_us = NULL, spans = NULL,"
         " container = NULL,"
-        f" node_key = NULL, flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
+        f" flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
         (phase, now_us, modified_us, key),
     )
 

@@ -92,10 +92,13 @@ def test_where_the_job_was_prepared(seen, kind):
     assert [found[name] for name in sorted(names)] == [directory, f"{directory}/wd"]
 
 
+OF_ALL = [
+    *("ACCOUNT_NAME", "ACCOUNT_URL", "POOL_ID", "NODE_ID", "NODE_IS_DEDICATED", "NODE_ROOT_DIR"),
+    *("NODE_SHARED_DIR", "NODE_STARTUP_DIR", "NODE_MOUNTS_DIR", "TASK_DIR", "TASK_WORKING_DIR"),
+    "TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES",
+]
+
+
 def test_all_have_what_is_of_the_node(seen):
-    of_all = {
-        f"AZ_BATCH_{name}"
-        for name in ["ACCOUNT_NAME", "ACCOUNT_URL", "POOL_ID", "NODE_ID", "NODE_IS_DEDICATED", "NODE_ROOT_DIR", "NODE_SHARED_DIR", "NODE_STARTUP_DIR", "NODE_MOUNTS_DIR", "TASK_DIR", "TASK_WORKING_DIR", "TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES"]
-    }
     for kind, found in seen[0].items():
-        assert of_all <= found.keys(), kind
+        assert {f"AZ_BATCH_{name}" for name in OF_ALL} <= found.keys(), kind

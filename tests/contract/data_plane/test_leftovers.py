@@ -7,9 +7,20 @@ from collections.abc import Iterator
 import pytest
 from azure.batch import models as m
 
-from .conftest import add_task, create_pool, fresh, shell, until, wait_job, wait_steady, wait_task
+from .conftest import (
+    add_task,
+    create_pool,
+    fresh,
+    read_file,
+    shell,
+    until,
+    wait_job,
+    wait_steady,
+    wait_task,
+)
 
 QUICK = {"polling_interval": 0.02}
+WAIT = m.BatchJobDisableOptions(disable_tasks="wait")
 
 
 @pytest.fixture
@@ -48,6 +59,26 @@ def test_a_task_that_changed_its_node(batch, two_nodes):
     batch.delete_task(job_id, "t")
     for node_id in (first, second):
         until(lambda node_id=node_id: not has(batch, two_nodes, node_id, directory))
+
+
+def test_a_task_that_is_to_run_again(batch, two_nodes):
+    """Until it does, what its last run left is there, as is the node; both go with the task."""
+    job_id = fresh("again")
+    info = m.BatchPoolInfo(pool_id=two_nodes)
+    batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=info))
+    add_task(batch, job_id, "t", shell("echo said; exit 1"))
+    first = wait_task(batch, job_id, "t").node_info
+    batch.begin_disable_job(
+        job_id, m.BatchJobDisableOptions(disable_tasks="wait"), **QUICK
+    ).result()
+    batch.reactivate_task(job_id, "t")
+    task = batch.get_task(job_id, "t")
+    assert (task.state, task.node_info) == ("active", first)
+    assert read_file(batch, job_id, "t") == "said\n"
+    directory = f"workitems/{job_id}/job-1/t"
+    assert has(batch, two_nodes, first.node_id, directory)
+    batch.delete_task(job_id, "t")
+    until(lambda: not has(batch, two_nodes, first.node_id, directory))
 
 
 def test_a_job_that_changed_its_pool(batch, pool, two_nodes):

@@ -23,7 +23,7 @@ from lote.server.spec_views import RETENTION_DEFAULT
 from lote.server.streams import Streams, Transfer
 from lote.server.views import task_directory
 from lote.store import nodes as node_rows
-from lote.store.records import COMPLETED, PREPARING, READY, TaskRecord
+from lote.store.records import COMPLETED, PLACED, PREPARING, TaskRecord
 from lote.wire.errors import Refused
 from lote.wire.formats import format_http_date, format_timestamp, parse_duration
 from lote.wire.frames import Open
@@ -61,8 +61,9 @@ def find_task_files(tx: Tx, request: Request) -> Place:
     job, record = existing_task(tx.db, request)
     url = f"{request.base_url}/jobs/{job.id}/tasks/{record.id}/files"
     directory = task_directory(job.id, record.id)
-    was_requeued = record.phase == READY and bool(record.requeues or record.reruns)
-    has_run = record.phase >= PREPARING or record.start_us is not None or was_requeued
+    was_reactivated = record.previous_phase == COMPLETED
+    runs_again = record.phase < PLACED and bool(record.requeues or record.reruns or was_reactivated)
+    has_run = record.phase >= PREPARING or record.start_us is not None or runs_again
     node = tx.memory.nodes.get(record.node_key or 0)
     if node is not None and node.link is not None and has_run:
         expired = _is_expired(record, tx.now_us)
