@@ -31,7 +31,7 @@ ORDER_FAILURES_MAX = 3  # agents in a row that die before they call
 NODE_LOST = "NodeLost"
 RETAINED = "retaineddata"
 RESIZE_STOPPED = "ResizeStopped"
-SEEK_S = 60.0  # ours: how often low-priority nodes that could not be had are sought again
+SEEK_S = 60.0  # ours: how often nodes that could not be had are sought again
 WIPED = frozenset({"reimaging", "preempted"})  # states in which a node's disk is emptied
 
 
@@ -140,8 +140,15 @@ def _settle_kind(
     missing = target - len(staying)
     if not is_dedicated and pool.allocation_state == "steady":
         missing -= _seek(tx, pool, missing - len(lost))
-    if pool.order_failures >= ORDER_FAILURES_MAX:
-        missing = min(missing, 0)  # agents that die before they call would be ordered for ever
+    unreplaced = [node for node in lost if node.key not in replaced]
+    fails = (
+        missing > 0
+        and pool.order_failures >= ORDER_FAILURES_MAX
+        and not (unreplaced and pool.allocation_state == "steady" and _may_retry(tx, pool))
+    )
+    _replace_lost(tx, pool, unreplaced, missing, fails=fails)
+    if fails:
+        missing = 0  # agents that die before they call would be ordered for ever
     room = node_room(tx, pool, is_dedicated=is_dedicated)
     beyond = max(0, missing - room.nodes)
     if pool.allocation_state == "resizing":
@@ -157,19 +164,37 @@ def _settle_kind(
             option = record.deallocation if record else "requeue"
             for node in sorted(staying, key=lambda one: _removal_rank(tx, one))[:-missing]:
                 begin_leave(tx, node, option)
-    for node in lost:
-        if node.key in replaced:
-            continue
-        if missing > 0 and pool.allocation_state == "steady":
-            order_node(tx, pool, is_dedicated, node.key)  # takes the place of the lost one
-            missing -= 1
-        else:
-            remove_node(tx, node)
     is_leaving = any(node.state == "leavingpool" and not node.is_stuck for node in nodes)
     is_coming = any(node.state == "creating" for node in staying)
     if pool.allocation_state == "stopping":
         return not is_leaving and not is_coming
     return missing == beyond and not is_leaving and not is_coming
+
+
+def _replace_lost(
+    tx: Tx, pool: PoolState, lost: list[NodeState], missing: int, *, fails: bool
+) -> None:
+    """Order nodes in the places of lost ones, as many as the pool lacks; other lost ones go.
+
+    ``fails``: not now, as agents die; the lost are shown until it is tried again.
+    """
+    for node in lost:
+        if missing <= 0 or pool.allocation_state != "steady":
+            remove_node(tx, node)
+        elif not fails:
+            order_node(tx, pool, node.is_dedicated, node.key)
+        missing -= 1
+
+
+def _may_retry(tx: Tx, pool: PoolState) -> bool:
+    """Whether agents may be ordered again though some died in a row: every SEEK_S."""
+    if 0 < pool.retry_us <= tx.now_us:
+        pool.retry_us = pool.order_failures = 0
+        return True
+    if not pool.retry_us:
+        pool.retry_us = tx.now_us + int(SEEK_S * 1_000_000)
+        tx.memory.set_timer(pool.retry_us, "pool", pool.key)
+    return False
 
 
 def _seek(tx: Tx, pool: PoolState, missing: int) -> int:

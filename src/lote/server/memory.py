@@ -215,6 +215,8 @@ class PoolState(msgspec.Struct):
     """Users whom its tasks may name."""
     containers: ContainerPool | None = None
     """What its nodes need to run containers; None in a pool whose tasks run without."""
+    retry_us: int = 0
+    """When agents are ordered again in the places of lost nodes, after some died in a row."""
     seek_us: int = 0
     """When low-priority nodes that the pool lacks are sought next."""
     use: PoolUse | None = None

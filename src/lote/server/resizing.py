@@ -50,7 +50,7 @@ def _aim(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, option: str
     )
     retry_at_once(tx, pool)
     pool.order_failures = 0
-    pool.seek_us = 0
+    pool.seek_us = pool.retry_us = 0
     pool.quota_errors.clear()
     tx.memory.touched_pools.add(pool.key)
 

@@ -163,9 +163,40 @@ def test_replacements_that_die_are_ordered_a_few_times(make_bench):
     bench = make_bench(Script(fate=lambda order: fates.pop(0)))
     bench.add_pool()
     bench.engine.kill_node(only_node(bench)["id"])
-    bench.advance(100)
+    bench.advance(40)
     assert len(fates) == 17
     assert bench.pool()["allocationState"] == "steady"
+    bench.check()
+
+
+@pytest.mark.parametrize("resize", [False, True])
+def test_a_lost_node_that_cannot_be_replaced_is_tried_again(make_bench, resize):
+    """Three times at once, and then every minute; a pool does not shrink by what failed."""
+    bench = make_bench()
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    first, second = (node["id"] for node in bench.nodes())
+    bench.desk.refuses = "no processes left"
+    for node_id in (first, second):
+        bench.engine.kill_node(node_id)
+        bench.settle()
+    bench.add_task("t")
+    bench.advance(200)
+    assert [(node["id"], node["state"]) for node in bench.nodes()] == [
+        (first, "unusable"),
+        (second, "unusable"),
+    ]
+    assert bench.nodes()[0]["errors"][0]["code"] == "NodeLost"
+    bench.check()
+    bench.desk.refuses = None
+    if resize:
+        bench.ask("resize_pool", {"targetDedicatedNodes": 1}, pool_id="p")
+    else:
+        bench.advance(61)
+    assert len(bench.nodes()) == (1 if resize else 2)
+    bench.advance(11)
+    assert set(bench.node_states()) == {"idle"}
+    assert bench.counts()["succeeded"] == 1
     bench.check()
 
 
