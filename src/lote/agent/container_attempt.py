@@ -41,6 +41,7 @@ class Attempt:
         self._stop = threading.Event()
         self._over = threading.Event()
         self._container_id: str | None = None
+        self._used_s: tuple[float, float] | None = None
 
     def carry_out(self) -> Over:
         """Fetch, make, run, look, remove."""
@@ -57,7 +58,7 @@ class Attempt:
             self._over.set()
         return Over(
             order.key, order.run, self._number, self._start_s, self._clock(), exit_code, trouble,
-            container,
+            container, self._used_s,
         )  # fmt: skip
 
     def end(self) -> None:
@@ -72,20 +73,26 @@ class Attempt:
         order, engine = self.order, self._engine
         directory = self._make_directory()
         image = engine.fetch(order.image, order.registries, self._stop)
-        container_id, is_kept = engine.create(order, image)
-        self._container_id = container_id
+        made = engine.create(order, image)
+        self._container_id = made.id
         try:
             self._begin()
-            with self._outputs(directory) as (stdout, stderr):
-                process = engine.start(container_id, stdout, stderr)
-            code = process.wait()
-            state = engine.look(container_id)
+            code, state = self._run_in(made.id, image, directory)
         finally:
-            if not is_kept or self._stop.is_set():
-                engine.remove(container_id)
+            if not made.is_kept or self._stop.is_set():
+                engine.remove(made.id)
+            self._used_s = engine.used_s(made)
+        return code, Container(made.id, state.status, state.error)
+
+    def _run_in(self, container_id: str, image: str, directory: str) -> tuple[int, State]:
+        """Run all that is to run in the container; gives the exit code and how it was left."""
+        with self._outputs(directory) as (stdout, stderr):
+            process = self._engine.start(container_id, stdout, stderr)
+        code = process.wait()
+        state = self._engine.look(container_id)
         if not state.has_started:
             raise _not_started(code, state, directory)
-        return state.exit_code, Container(container_id, state.status, state.error)
+        return state.exit_code, state
 
     def _begin(self) -> None:
         if self._stop.is_set():

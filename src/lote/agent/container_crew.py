@@ -144,6 +144,7 @@ class Crew:
             thread.join(FAREWELL_S)
         if ending:
             self._engine.sweep()
+        self._engine.leave()
 
 
 def main() -> int:

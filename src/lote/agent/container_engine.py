@@ -14,12 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from lote.agent.container_groups import Groups
 from lote.agent.container_line import (
     NODE_LABEL,
     ContainerFailed,
     create_words,
     full_image_name,
     inside_words,
+    name_group,
     registry_of,
     split_run_options,
     split_variables,
@@ -33,6 +35,7 @@ LOOK_TIMEOUT_S = 60.0  # for what only asks; pulls may take as long as they take
 CREATE_TIMEOUT_S = 600.0  # some storage drivers copy the whole image
 STOP_LOOK_S = 0.2  # how soon a pull that nobody wants any more is ended
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # docker's own name for docker.io
+RUNNING = "running"
 NEVER_STARTED = "0001-"  # StartedAt of a container that has not run
 REMEDY = (
     "Install podman or docker on the machine (or name the command with LOTE_CONTAINER_COMMAND), "
@@ -41,12 +44,21 @@ REMEDY = (
 
 
 class State(NamedTuple):
-    """A container as its runtime tells of it."""
+    """A container as its runtime tells of it. ``pid``: of its first process, while it runs."""
 
     status: str
     exit_code: int
     error: str
     has_started: bool
+    pid: int
+
+
+class Made(NamedTuple):
+    """A container that was made: whether it is to stay, and the group that counts what it uses."""
+
+    id: str
+    is_kept: bool
+    group: str | None
 
 
 class ContainerEngine:
@@ -65,6 +77,7 @@ class ContainerEngine:
         self._root = root
         self._folder = folder
         self._environment = _environment()
+        self._groups: Groups | None = None  # where the runtime takes those of the agent
         self._pulls: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -80,13 +93,23 @@ class ContainerEngine:
             self._command = [program, *words[1:]]
             try:
                 self._is_docker = "docker" in self._say("--version").lower()
+                self._groups = self._find_groups()
                 self.sweep()
+                self.leave()
             except ContainerFailed as failed:
                 told.append(f"{words[0]}: {failed.trouble[1]}")
             else:
                 return
         self._command = []
         raise ContainerFailed("ContainerRuntimeUnavailable", f"{'; '.join(told)}. {REMEDY}")
+
+    def _find_groups(self) -> Groups | None:
+        """Only root may remove what the runtime makes, and systemd makes groups of its own."""
+        if os.geteuid():
+            return None
+        member = "{{.CgroupDriver}}" if self._is_docker else "{{.Host.CgroupManager}}"
+        told = self._run(["info", "--format", member], timeout_s=LOOK_TIMEOUT_S).stdout.strip()
+        return Groups(self._root) if told == "cgroupfs" else None
 
     @property
     def own_user(self) -> str:
@@ -100,6 +123,11 @@ class ContainerEngine:
         left = self._say("ps", "--all", "--quiet", "--filter", f"label={NODE_LABEL}={self._root}")
         if left.split():
             self._say("rm", "--force", *left.split())
+
+    def leave(self) -> None:
+        """Leave nothing in the machine that no container needs any more."""
+        if self._groups is not None:
+            self._groups.sweep()
 
     def fetch(self, image: str, registries: Sequence[Registry], stop: threading.Event) -> str:
         """Have the image here; gives the name to use. Pulls only what is not here yet."""
@@ -140,10 +168,13 @@ class ContainerEngine:
                 json.dump(_login(registry), target)
             yield (["--config", folder], []) if self._is_docker else ([], ["--authfile", path])
 
-    def create(self, order: Begin, image: str) -> tuple[str, bool]:
-        """Make the container of an attempt; gives its id, and whether it is to stay."""
+    def create(self, order: Begin, image: str) -> Made:
+        """Make the container of an attempt."""
         options = split_run_options(order.run_options)
         variables = split_variables(order.variables)
+        group = None
+        if self._groups is not None and not name_group([*self._options, *options.words]):
+            group = self._groups.name(order.key, order.run, order.attempt)
         with tempfile.NamedTemporaryFile(dir=self._folder) as file:  # mode 0600
             file.write(variables.file)
             file.flush()
@@ -156,13 +187,28 @@ class ContainerEngine:
                 node_root=self._root,
                 own_user=self.own_user,
                 extra=self._options,
+                group=self._group_words(group),
             )
             # Not given up when the task is ended: nobody would know of the container.
             done = self._run(words, timeout_s=CREATE_TIMEOUT_S, variables=variables.passed)
         lines = done.stdout.split()
         if done.returncode or not lines:
             raise ContainerFailed("ContainerInvalidSettings", done.stderr, order.run_options[:200])
-        return lines[-1], options.is_kept
+        return Made(lines[-1], options.is_kept, group)
+
+    def _group_words(self, group: str | None) -> list[str]:
+        if group is None:
+            return []
+        # What podman leaves beside a container while it runs is not to be counted.
+        own = [] if self._is_docker else ["--cgroups", "no-conmon"]
+        return ["--cgroup-parent", group, *own]
+
+    def used_s(self, made: Made) -> tuple[float, float] | None:
+        """Seconds of user and kernel mode that a container used which has ended; told once. None
+        where nobody counts them."""
+        if self._groups is None or made.group is None:
+            return None
+        return self._groups.take(made.group)
 
     def start(self, container_id: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
         """Start a container, its outputs going to these descriptors; ends when it has ended."""
@@ -217,6 +263,7 @@ class ContainerEngine:
             int(told.get("ExitCode", 0)),
             str(told.get("Error", "") or "")[:MESSAGE_CHARS_MAX],
             not str(told.get("StartedAt", NEVER_STARTED)).startswith(NEVER_STARTED),
+            int(told.get("Pid", 0)),
         )
 
     def remove(self, container_id: str) -> None:

@@ -17,14 +17,14 @@ from lote.agent.container_attempt import (
     not_run,
     tail_of_errors,
 )
-from lote.agent.container_engine import ContainerEngine
+from lote.agent.container_engine import RUNNING, ContainerEngine, State
 from lote.agent.container_line import ContainerFailed
+from lote.agent.container_watch import await_end
 from lote.agent.container_words import Began, Begin, Coordinated, Proceed
-from lote.wire.frames import Container
 
 RUNTIME_TEXT = "OCI "  # of runc and crun by podman and docker: it is not the command that says this
 EXITS_OF_THE_CLIENT = (125, 255)  # of ``podman exec`` and ``docker exec`` in a container that ended
-RUNNING = "running"
+EXIT_KILLED = 137  # 128 and SIGKILL, as podman and docker tell it
 
 
 class InstanceAttempt(Attempt):
@@ -53,40 +53,42 @@ class InstanceAttempt(Attempt):
         self._goes_on.set()
         super().end()
 
-    def _run(self) -> tuple[int, Container]:
-        order, engine = self.order, self._engine
-        directory = self._make_directory()
-        image = engine.fetch(order.image, order.registries, self._stop)
-        container_id, is_kept = engine.create(order, image)
-        self._container_id = container_id
+    def _run_in(self, container_id: str, image: str, directory: str) -> tuple[int, State]:
+        engine = self._engine
+        engine.hold(container_id)
+        self._status = "exited"
         try:
-            self._begin()
-            engine.hold(container_id)
-            self._status = "exited"
-            try:
-                code = self._run_inside(container_id, image, order.command_line, directory)
-                if not code:
-                    code = self._go_on(container_id, image)
-            finally:
-                engine.stop(container_id)
-            state = engine.look(container_id)
+            code = self._run_inside(container_id, image, self.order.command_line, directory)
+            if not code:
+                code = self._go_on(container_id, image)
         finally:
-            if not is_kept or self._stop.is_set():
-                engine.remove(container_id)
-        return code, Container(container_id, state.status, state.error)
+            engine.stop(container_id)
+        return code, engine.look(container_id)
 
     def _go_on(self, container_id: str, image: str) -> int:
         """Wait for the others, then for the end of the command line, or to be ended."""
         order = self.order
         self._tell(Coordinated(order.key, order.run, self._number, self._clock()))
+        threading.Thread(target=self._watch, args=[container_id], daemon=True).start()
         self._goes_on.wait()
         word = self._proceed
         if word is None:
-            return 0  # a subtask: ended with its task
+            return 0 if self._stop.is_set() else self._end_of_container(container_id)
         directory = self._make_directory()
         self._start_s = self._clock()
         self._begin()
         return self._run_inside(container_id, image, word.command_line, directory)
+
+    def _watch(self, container_id: str) -> None:
+        """Wake who waits for the others when its container has ended by itself."""
+        await_end(self._engine, container_id, self._over)
+        self._goes_on.set()
+
+    def _end_of_container(self, container_id: str) -> int:
+        """The exit code of an instance whose container has ended before it: all that the
+        coordination command left running there was killed with it."""
+        self._engine.stop(container_id)  # then the runtime knows how it ended
+        return self._engine.look(container_id).exit_code or EXIT_KILLED
 
     def _run_inside(self, container_id: str, image: str, line: str, directory: str) -> int:
         """Run a command line to its end; gives its exit code."""

@@ -27,6 +27,7 @@ _MEANT_FOR_OTHERS = re.compile(
 # What keeps the container of an instance between its commands, and takes in what they leave behind.
 HOLDER = ("/bin/sh", "-c", "PATH=$PATH:/bin:/usr/bin; while sleep 3600; do :; done")
 _NETWORK = re.compile(r"--net(work)?(=|$)")
+_GROUP = re.compile(r"--(cgroup-parent|cgroups|pod|pod-id-file)(=|$)")
 _ODD_NAME = re.compile(rb"[\s=\0*]")
 
 
@@ -63,6 +64,11 @@ def split_run_options(text: str) -> RunOptions:
     return RunOptions([one for one in words if one.partition("=")[0] != "--rm"], is_kept)
 
 
+def name_group(words: Iterable[str]) -> bool:
+    """Whether these options say which control group a container is below."""
+    return any(_GROUP.match(one) for one in words)
+
+
 def split_variables(variables: Mapping[bytes, bytes]) -> Variables:
     """How a container gets these. Raises ContainerFailed for those that it can't be given."""
     lines, passed = [], {}
@@ -93,6 +99,7 @@ def create_words(
     node_root: str,
     own_user: str,
     extra: Sequence[str] = (),
+    group: Sequence[str] = (),
 ) -> list[str]:
     """What follows the container command. ``extra``: the site's own options; users' come last, so
     that of options that can be given once theirs counts. The container of an instance only holds
@@ -101,6 +108,7 @@ def create_words(
     user = own_user if order.user is None else f"{order.user[0]}:{order.user[1]}"
     words = [
         "create",
+        *group,
         *("--label", f"{NODE_LABEL}={node_root}"),
         *("--label", f"{TASK_LABEL}={os.fsdecode(order.directory)}"),
         *("--log-driver", "none"),  # the task's files have its outputs

@@ -96,7 +96,8 @@ class Coordinated(msgspec.Struct, tag="coordinated", array_like=True, frozen=Tru
 
 
 class Over(msgspec.Struct, tag="over", array_like=True, frozen=True):
-    """An attempt is over and nothing of its container runs. ``exit_code`` or ``trouble``."""
+    """An attempt is over and nothing of its container runs. ``exit_code`` or ``trouble``.
+    ``used_s``: seconds of user and kernel mode, None where nobody counts them."""
 
     key: int
     run: int
@@ -106,6 +107,7 @@ class Over(msgspec.Struct, tag="over", array_like=True, frozen=True):
     exit_code: int | None
     trouble: tuple[str, str, str] | None
     container: Container | None
+    used_s: tuple[float, float] | None = None
 
 
 class Broken(msgspec.Struct, tag="broken", array_like=True, frozen=True):

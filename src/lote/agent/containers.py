@@ -191,11 +191,12 @@ class Containers:
 
 
 def _ended(note: Over) -> orders.Ended:
-    """As a spawner says it; a container's exit code as that of a process."""
+    """As a spawner says it; a container's exit code as that of a process. Nobody counts blocks."""
     status = None if note.exit_code is None else note.exit_code << 8
+    user_s, kernel_s = note.used_s or (None, None)
     return (
-        orders.ENDED, note.key, note.run, note.attempt, note.start_s, note.end_s, status, 0.0, 0.0,
-        note.trouble, 0, 0,
+        orders.ENDED, note.key, note.run, note.attempt, note.start_s, note.end_s, status,
+        user_s, kernel_s, note.trouble, None, None,
     )  # fmt: skip
 
 

@@ -22,11 +22,11 @@ class Ending(msgspec.Struct, array_like=True, gc=False):
     download_us: int = 0
     run_us: int = 0
     upload_us: int = 0
-    user_cpu_us: int = 0
-    kernel_cpu_us: int = 0
+    user_cpu_us: int | None = 0
+    kernel_cpu_us: int | None = 0
     wall_us: int = 0
-    read_blocks: int = 0
-    write_blocks: int = 0
+    read_blocks: int | None = 0
+    write_blocks: int | None = 0
     container: Container | None = None
 
     def entry(self, now_s: float) -> Ended:

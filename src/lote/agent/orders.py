@@ -34,7 +34,7 @@ KILL = "kill"  # key, run: end its process tree
 # Notes from a spawner
 STARTED = "s"  # key, run, attempt, start_s
 # key, run, attempt, start_s, end_s, status | None, user_s, kernel_s, trouble | None, blocks read,
-# blocks written
+# blocks written; None for what nobody measures
 ENDED = "e"
 COORDINATED = "c"  # key, run, attempt, end_s: exited with 0; ENDED follows when all of it is gone
 
@@ -43,8 +43,9 @@ BROKEN = "b"  # traceback: an error of ours, the spawner's last words
 Started = tuple[str, int, int, int, float]
 Trouble = tuple[str, str, str]  # failure code, text of the operating system, what it was about
 Ended = tuple[
-    str, int, int, int, float, float, "int | None", float, float, "Trouble | None", int, int
-]
+    str, int, int, int, float, float, "int | None", "float | None", "float | None",
+    "Trouble | None", "int | None", "int | None",
+]  # fmt: skip
 Coordinated = tuple[str, int, int, int, float]
 Note = Started | Ended | Coordinated
 

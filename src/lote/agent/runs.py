@@ -278,11 +278,8 @@ class Runs:
             work.start_s = start_s
         work.end_s = end_s
         work.run_us = int((end_s - start_s) * 1e6)
-        work.user_us += int(user_s * 1e6)
-        work.kernel_us += int(kernel_s * 1e6)
         work.wall_us += int((end_s - work.start_s) * 1e6)
-        work.read_blocks += blocks[0]
-        work.write_blocks += blocks[1]
+        work.add_use(user_s, kernel_s, *blocks)
         if trouble is not None:
             self._fail(work, launch_failure(trouble))
             return

@@ -87,8 +87,12 @@ class Work:
         self.container: Container | None = None
         self.failure: Failure | None = None
         self.download_us = self.run_us = self.upload_us = 0
-        self.user_us = self.kernel_us = self.wall_us = 0
-        self.read_blocks = self.write_blocks = 0
+        self.wall_us = 0
+        # Of all attempts; None once one of them was not measured.
+        self.user_us: int | None = 0
+        self.kernel_us: int | None = 0
+        self.read_blocks: int | None = 0
+        self.write_blocks: int | None = 0
 
     @property
     def name(self) -> tuple[int, int]:
@@ -99,6 +103,19 @@ class Work:
     def base_id(self) -> int:
         """The environment beneath it: of its job, or of those of the job's tasks with a token."""
         return -self.job.job_key if self.token else self.job.job_key
+
+    def add_use(
+        self,
+        user_s: float | None,
+        kernel_s: float | None,
+        read_blocks: int | None,
+        write_blocks: int | None,
+    ) -> None:
+        """What an attempt used."""
+        self.user_us = _sum(self.user_us, None if user_s is None else int(user_s * 1e6))
+        self.kernel_us = _sum(self.kernel_us, None if kernel_s is None else int(kernel_s * 1e6))
+        self.read_blocks = _sum(self.read_blocks, read_blocks)
+        self.write_blocks = _sum(self.write_blocks, write_blocks)
 
     def halt(self) -> None:
         """Tell the transfer under way to end."""
@@ -173,3 +190,7 @@ class Work:
             return False
         retries_max = self.retries_max()
         return retries_max < 0 or self.retries < retries_max
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other

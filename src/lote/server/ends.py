@@ -24,7 +24,9 @@ from lote.server.runs import (
     settle_gang,
 )
 from lote.store import tasks as task_rows
+from lote.store.instances import save_instance_container
 from lote.store.records import HAS_EXIT_CONDITIONS, IS_MANAGER, RUNNING
+from lote.store.statistics import add_task_use
 from lote.wire.frames import Ended, Failure
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -37,6 +39,7 @@ def take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
         _take_instance_end(tx, node, placed.gang, placed, entry)
         return
     if placed.doom == FORGET:
+        _add_use(tx, placed, entry)
         return
     if _was_killed(entry) and placed.doom in (REQUEUE, RERUN):
         requeue(tx, placed)
@@ -94,6 +97,13 @@ def _spans(entry: Ended) -> str | None:
     return f"{entry.download_us},{entry.run_us},{entry.upload_us}"
 
 
+def _add_use(tx: Tx, placed: Placed, entry: Ended, wall_us: int | None = None) -> None:
+    """Count what was used beside the run whose end is that of the task: by a run that was over in
+    the record before, by a subtask, by an attempt of all instances."""
+    used = entry.user_cpu_us, entry.kernel_cpu_us, entry.read_blocks, entry.write_blocks
+    add_task_use(tx.db, placed.key, placed.run, (wall_us, *used))
+
+
 # -- instances of multi-instance tasks ------------------------------------------------------
 
 
@@ -102,16 +112,23 @@ def _take_instance_end(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entr
     start_us, end_us = tx.now_us - entry.start_age_us, tx.now_us - entry.end_age_us
     text = None if failure is None else failure_text(failure)
     note_instance_end(tx, placed, start_us, end_us, entry.exit_code, text)
+    container = container_text(entry.container)
+    if container is not None:
+        save_instance_container(tx.db, container, placed.key, placed.number, placed.run)
     if placed.number:
         tx.gathered.add_subtask_end(node, placed.key)
     if gang.is_ended:
+        _add_use(tx, placed, entry)
         return
+    if gang.doom == AGAIN:
+        _add_use(tx, placed, entry, _wall_us(placed, entry))
     if gang.doom != KEEP and (placed.number or gang.doom == AGAIN or failure is not None):
         settle_gang(tx, gang)  # also what failed because the others were killed first
     elif entry.exit_code and _has_lost_contact(tx, gang):
         doom_gang(tx, gang, RERUN)
     elif _may_retry(tx, placed, entry):
         task_rows.count_retry(tx.db, placed.key, tx.now_us)
+        _add_use(tx, placed, entry, _wall_us(placed, entry))
         doom_gang(tx, gang, AGAIN)
     else:
         _end_gang(tx, node, gang, placed, entry)
@@ -128,10 +145,16 @@ def _end_gang(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entry: Ended)
             start_age_us=max(start_age_us, entry.end_age_us),
             failure=_of_subtask(entry.failure, placed, node),
             container=None,  # not the primary's
+            wall_us=0,
         )
     record_end(tx, node, primary, entry)
     close_subtasks(tx, gang, is_success=placed is primary)
     doom_gang(tx, gang, FORGET)
+
+
+def _wall_us(placed: Placed, entry: Ended) -> int | None:
+    """The time of a task is that of its primary."""
+    return None if placed.number else entry.wall_us
 
 
 def _of_subtask(failure: Failure | None, placed: Placed, node: NodeState) -> Failure:

@@ -226,7 +226,8 @@ def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:
                 None,
                 None,
                 None,
-                *NOTHING_MEASURED,
+                None if start_us is None else tx.now_us - start_us,
+                *NOTHING_MEASURED[1:],
                 placed.key,
             )
         ],

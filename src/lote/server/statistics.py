@@ -112,19 +112,23 @@ def with_stats(shown: Shown, stats: Shown | None) -> Shown:
 
 
 def view_use(use: Use, url: str, start_us: int, end_us: int) -> Shown:
-    """What was used from start to end, as statistics show it."""
+    """What was used from start to end, as statistics show it; what nobody measured is left out."""
+    times = {"userCPUTime": use.user_us, "kernelCPUTime": use.kernel_us}
     return {
         "url": url,
         **_span(start_us, end_us),
-        "userCPUTime": _duration(use.user_us),
-        "kernelCPUTime": _duration(use.kernel_us),
+        **{name: _duration(us) for name, us in times.items() if us is not None},
         "wallClockTime": _duration(use.wall_us),
-        "readIOps": str(use.read_blocks),
-        "writeIOps": str(use.write_blocks),
-        "readIOGiB": use.read_blocks * BLOCK_BYTES / GIB,
-        "writeIOGiB": use.write_blocks * BLOCK_BYTES / GIB,
+        **_view_blocks("read", use.read_blocks),
+        **_view_blocks("write", use.write_blocks),
         "waitTime": _duration(use.wait_us),
     }
+
+
+def _view_blocks(way: str, blocks: int | None) -> Shown:
+    if blocks is None:
+        return {}
+    return {f"{way}IOps": str(blocks), f"{way}IOGiB": blocks * BLOCK_BYTES / GIB}
 
 
 def view_ends(use: Use) -> Shown:

@@ -287,6 +287,8 @@ def view_subtask(record: InstanceRecord, job_id: str, task_id: str, base_url: st
         shown["endTime"] = format_timestamp(record.end_us)
     if record.exit_code is not None:
         shown["exitCode"] = record.exit_code
+    if record.container:
+        shown["containerInfo"] = msgspec.json.decode(record.container)
     if record.failure:
         shown["failureInfo"] = msgspec.json.decode(record.failure)
     if record.previous_state is not None and record.previous_us is not None:

@@ -33,6 +33,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0013_past_use.sql",
     "0014_recent_tasks.sql",
     "0015_pool_use.sql",
+    "0016_unmeasured.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -30,6 +30,7 @@ class InstanceRecord(msgspec.Struct, gc=False):
     end_us: int | None
     exit_code: int | None
     failure: str | None
+    container: str | None
     node_id: str
     node_pool_id: str
 
@@ -50,6 +51,7 @@ _END = (
     " state_us = ?, start_us = coalesce(start_us, ?), end_us = ?, exit_code = ?, failure = ?"
     " WHERE task_key = ? AND number = ? AND run = ? AND state <> 'completed'"
 )
+_CONTAINER = "UPDATE instance SET container = ? WHERE task_key = ? AND number = ? AND run = ?"
 
 
 def add_multi_instance_tasks(db: Connection, rows: Iterable[tuple[int, int, int]]) -> None:
@@ -85,6 +87,13 @@ def end_instances(db: Connection, ends: Iterable[tuple[int | str | None, ...]]) 
     """Complete instances that are not: (state_us, start_us or None, end_us, exit code, failure,
     task key, number, run) each."""
     db.executemany(_END, ends)
+
+
+def save_instance_container(
+    db: Connection, container: str, task_key: int, number: int, run: int
+) -> None:
+    """What is known of the container of an instance, which may be told after its end."""
+    db.execute(_CONTAINER, (container, task_key, number, run))
 
 
 def list_instances(db: Connection, task_key: int) -> list[InstanceRecord]:

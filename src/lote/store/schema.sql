@@ -277,10 +277,10 @@ CREATE TABLE job_use (
   retries INTEGER NOT NULL,
   wall_us INTEGER NOT NULL,
   wait_us INTEGER NOT NULL,
-  user_us INTEGER NOT NULL,
-  kernel_us INTEGER NOT NULL,
-  read_blocks INTEGER NOT NULL,
-  write_blocks INTEGER NOT NULL,
+  user_us INTEGER,
+  kernel_us INTEGER,
+  read_blocks INTEGER,
+  write_blocks INTEGER,
   succeeded INTEGER NOT NULL DEFAULT 0,
   failed INTEGER NOT NULL DEFAULT 0
 );
@@ -291,10 +291,10 @@ CREATE TABLE past_use (
   retries INTEGER NOT NULL,
   wall_us INTEGER NOT NULL,
   wait_us INTEGER NOT NULL,
-  user_us INTEGER NOT NULL,
-  kernel_us INTEGER NOT NULL,
-  read_blocks INTEGER NOT NULL,
-  write_blocks INTEGER NOT NULL,
+  user_us INTEGER,
+  kernel_us INTEGER,
+  read_blocks INTEGER,
+  write_blocks INTEGER,
   succeeded INTEGER NOT NULL,
   failed INTEGER NOT NULL
 );
@@ -320,6 +320,7 @@ CREATE TABLE instance (
   end_us INTEGER,
   exit_code INTEGER,
   failure TEXT,
+  container TEXT,
   PRIMARY KEY (task_key, number)
 ) WITHOUT ROWID;
 

@@ -3,6 +3,7 @@
 A job's sum grows with each end of one of its tasks, in the transaction of that end. So it keeps
 what tasks used that were deleted afterwards, or ran again. When the job is deleted, its sum goes
 to its schedule's, and when that is deleted, or there was none, to the account's.
+What is told of a task after its end is added to both. NULL is what nobody measured.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lote.store.database import Connection
+from lote.store.records import COMPLETED
 
 NO_SCHEDULE = 0  # the key under which is what neither a job nor a schedule has any more
 
@@ -20,31 +22,34 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     """What one task or several used, and how they ended. ``wait_us``: from their creation to
     their last start.
 
-    A block is one of getrusage(2): 512 bytes on Linux.
+    A block is one of getrusage(2): 512 bytes on Linux. None is what was measured of none of them.
     """
 
     retries: int = 0
     wall_us: int = 0
     wait_us: int = 0
-    user_us: int = 0
-    kernel_us: int = 0
-    read_blocks: int = 0
-    write_blocks: int = 0
+    user_us: int | None = 0
+    kernel_us: int | None = 0
+    read_blocks: int | None = 0
+    write_blocks: int | None = 0
     succeeded: int = 0
     failed: int = 0
 
 
 _NAMES = Use.__struct_fields__
 _COLUMNS = ", ".join(_NAMES)
+_MEASURED = ("user_us", "kernel_us", "read_blocks", "write_blocks")
 _OF_A_TASK = (
     "retries, coalesce(wall_us, end_us - start_us, 0) AS wall_us,"
     " max(0, coalesce(start_us, end_us, created_us) - created_us) AS wait_us,"
-    " coalesce(user_us, 0) AS user_us, coalesce(kernel_us, 0) AS kernel_us,"
-    " coalesce(read_blocks, 0) AS read_blocks, coalesce(write_blocks, 0) AS write_blocks,"
-    " coalesce(result, 0) AS succeeded, result IS 0 AS failed"
+    " coalesce(result, 0) AS succeeded, result IS 0 AS failed, "
+    # What never ran used nothing.
+    + ", ".join(f"iif(start_us IS NULL, 0, {name}) AS {name}" for name in _MEASURED)
 )
-_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in _NAMES)
-_MORE = ", ".join(f"{name} = {name} + excluded.{name}" for name in _NAMES)
+_SUMS = ", ".join(f"iif(count(*), sum({name}), 0)" for name in _NAMES)
+_MORE = ", ".join(
+    f"{name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in _NAMES
+)
 _ADD = (
     f"INSERT INTO job_use (job_key, {_COLUMNS}) SELECT job_key, {_SUMS} FROM"
     f" (SELECT job_key, {_OF_A_TASK} FROM task WHERE key IN (SELECT value FROM json_each(?)))"
@@ -64,6 +69,21 @@ _KEEP_SCHEDULE = (
     f"{_ADD_PAST} SELECT {NO_SCHEDULE}, first_us, {_COLUMNS} FROM past_use"
     f" WHERE schedule_key = ?{_MORE_PAST}"
 )
+_LATE = ", ".join(
+    f"{name} = coalesce({name} + ?{number}, {name}, ?{number})"
+    for number, name in enumerate(("wall_us", *_MEASURED), 1)
+)
+_ADD_TO_TASK = f"UPDATE task SET {_LATE} WHERE key = ?6 AND run = ?7 RETURNING job_key, phase"
+_ADD_TO_JOB = f"UPDATE job_use SET {_LATE} WHERE job_key = ?6"
+
+
+def add_task_use(db: Connection, key: int, run: int, used: Sequence[int | None]) -> None:
+    """Add what a run of a task used beside what its end says, before or after that: wall_us,
+    user_us, kernel_us, read_blocks, write_blocks, None for what is not told. Of a run that is not
+    the task's latest, nothing."""
+    for job_key, phase in db.execute(_ADD_TO_TASK, (*used, key, run)).fetchall():
+        if phase == COMPLETED:  # else its end adds all of it
+            db.execute(_ADD_TO_JOB, (*used, job_key))
 
 
 def add_job_use(db: Connection, keys: Sequence[object]) -> None:

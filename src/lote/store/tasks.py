@@ -118,10 +118,15 @@ _RETRY = (
 _END = (
     f"UPDATE task SET phase = {COMPLETED}, previous_phase = ?1,"
     # When it is there to be ended in the phase it was last seen in, the row knows since when.
-    " previous_us = CASE WHEN phase = ?1 THEN state_us ELSE ?2 END, state_us = ?,"
-    " start_us = ?, end_us = ?, exit_code = ?, result = ?, failure = ?,"
-    " retries = coalesce(?, retries), last_retry_us = coalesce(?, last_retry_us), spans = ?,"
-    " wall_us = ?, user_us = ?, kernel_us = ?, read_blocks = ?, write_blocks = ? WHERE key = ?"
+    " previous_us = CASE WHEN phase = ?1 THEN state_us ELSE ?2 END, state_us = ?3,"
+    " start_us = ?4, end_us = ?5, exit_code = ?6, result = ?7, failure = ?8,"
+    " retries = coalesce(?9, retries), last_retry_us = coalesce(?10, last_retry_us), spans = ?11,"
+    # Earlier attempts of a multi-instance task are in the row already.
+    " wall_us = coalesce(wall_us + ?12, ?12, wall_us),"
+    " user_us = coalesce(user_us + ?13, ?13, user_us),"
+    " kernel_us = coalesce(kernel_us + ?14, ?14, kernel_us),"
+    " read_blocks = coalesce(read_blocks + ?15, ?15, read_blocks),"
+    " write_blocks = coalesce(write_blocks + ?16, ?16, write_blocks) WHERE key = ?17"
 )
 _REQUEUE = (
     f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us,"
@@ -322,7 +327,8 @@ def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_
         "UPDATE task SET phase = ?, previous_phase = phase, previous_us = state_us, state_us = ?,"
         " modified_us = ?, start_us = NULL, end_us = NULL, exit_code = NULL, result = NULL,"
         " failure = NULL, retries = 0, reruns = 0, last_retry_us = NULL, spans = NULL,"
-        " container = NULL,"
+        " container = NULL, wall_us = NULL, user_us = NULL, kernel_us = NULL, read_blocks = NULL,"
+        " write_blocks = NULL,"
         f" flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
         (phase, now_us, modified_us, key),
     )

@@ -43,6 +43,7 @@ from lote.wire.shared import ContainerRegistryReference, ResourceFile, TaskConta
 from lote.wire.task import (
     ExitConditions,
     OutputFileBlobContainerDestination,
+    Subtask,
     Task,
     TaskCreate,
     TaskExecutionInfo,
@@ -120,7 +121,7 @@ SPANS = (
          "2017-09-01.6.0"),
     Span((VmImageReference,), "virtualMachineImageId", "2017-09-01.6.0"),
     Span((*_TASKS, *_SPECIAL_TASKS), "containerSettings", "2017-09-01.6.0"),
-    Span((TaskExecutionInfo, StartTaskInfo), "containerInfo", "2017-09-01.6.0"),
+    Span((TaskExecutionInfo, StartTaskInfo, Subtask), "containerInfo", "2017-09-01.6.0"),
     Span((Node,), "nodeAgentInfo", "2018-08-01.7.0"),
     Span(_JOBS, "networkConfiguration", "2018-12-01.8.0"),
     Span((UserAccount,), "windowsUserConfiguration", "2018-12-01.8.0"),

@@ -91,8 +91,8 @@ class Ended(_Frame, tag="e", frozen=True):
     ``exit_code`` is None when no process ran; minus the signal number when one was killed.
     ``retries`` counts the task's retries in all, those of earlier runs included. The spans
     ``download_us``, ``run_us`` and ``upload_us`` say where the time of the last attempt went;
-    ``wall_us``, the processor's times and the blocks are of all attempts of the run. A block is
-    one of getrusage(2), 512 bytes on Linux.
+    ``wall_us``, the processor's times and the blocks are of all attempts of the run; None are those
+    that nobody measures. A block is one of getrusage(2), 512 bytes on Linux.
     """
 
     key: int
@@ -106,11 +106,11 @@ class Ended(_Frame, tag="e", frozen=True):
     download_us: int = 0
     run_us: int = 0
     upload_us: int = 0
-    user_cpu_us: int = 0
-    kernel_cpu_us: int = 0
+    user_cpu_us: int | None = 0
+    kernel_cpu_us: int | None = 0
     wall_us: int = 0
-    read_blocks: int = 0
-    write_blocks: int = 0
+    read_blocks: int | None = 0
+    write_blocks: int | None = 0
     container: Container | None = None
 
 

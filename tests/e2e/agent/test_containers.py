@@ -8,12 +8,14 @@ import select
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from channel import Agent, Channel
 from container_images import OPTIONS, busybox_image, containers_of
 
+from lote.agent.container_groups import MOUNT, Groups
 from lote.wire import frames
 
 WITHIN_S = 90.0  # podman takes half a second a step, and much more on a busy machine
@@ -126,6 +128,59 @@ def test_what_cannot_run_says_why(node, image):
         assert containers_of(agent.root) == []
 
     node.drive(scenario, SETTINGS, containers=POOL, slots=4)
+
+
+def counts_use() -> bool:
+    """Whether podman takes control groups of the agent's on this machine."""
+    words = ["podman", "info", "--format", "{{.Host.CgroupManager}}"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return IS_ROOT and told.strip() == "cgroupfs"
+
+
+def used_us(ended: frames.Ended) -> int:
+    assert ended.user_cpu_us is not None
+    assert ended.kernel_cpu_us is not None
+    return ended.user_cpu_us + ended.kernel_cpu_us
+
+
+def burned_us(output: Path) -> int:
+    """What a shell said that it used itself; the kernel told it in hundredths."""
+    spans = output.read_text().split()[:2]
+    return sum(int(1e6 * float(span.partition("m")[2].rstrip("s"))) for span in spans)
+
+
+def test_what_containers_used_of_the_processor_is_counted(node, image):
+    burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; times"
+    top = Groups(str(node.node_dir.resolve() / "tasks")).name(0, 0, 0).split("/")[1]
+
+    def groups() -> list[Path]:
+        places = (f"{top}/*/", f"*/{top}/*/")
+        return [found for place in places for found in Path(MOUNT).glob(place)]
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        names = await channel.run(
+            inside(image, f"{burn}; exit 1") | {"constraints": {"maxTaskRetryCount": 1}},
+            inside(image, f"({burn}) >&2 & sleep 1000 & {burn}; wait %1"),
+            inside(image, "true", containerRunOptions="--cgroups no-conmon"),
+            inside(image, "sleep 1000") | {"constraints": {"maxWallClockTime": "PT3S"}},
+        )
+        twice, both, uncounted, killed = await channel.ended(*names, within_s=WITHIN_S)
+        if counts_use():
+            shells = [agent.task(1, f"stdout.{one}txt") for one in ("0.", "")]
+            assert used_us(twice) >= sum(map(burned_us, shells)) > 0
+            shells = [agent.task(2, name) for name in ("stdout.txt", "stderr.txt")]
+            assert used_us(both) >= sum(map(burned_us, shells)) > 0
+            assert used_us(killed) > 0
+        else:
+            assert {one.user_cpu_us for one in (twice, both, killed)} == {None}
+        assert (uncounted.user_cpu_us, uncounted.kernel_cpu_us) == (None, None)
+        for one in (twice, both, uncounted, killed):
+            assert (one.read_blocks, one.write_blocks) == (None, None)
+        assert groups() == []
+
+    node.drive(scenario, SETTINGS, containers=POOL, slots=4)
+    assert not [*Path(MOUNT).glob(top), *Path(MOUNT).glob(f"*/{top}")]
 
 
 def test_killed_tasks_leave_no_container(node, image):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from lote.agent.container_engine import ContainerEngine
+from lote.agent.container_groups import Groups
 from lote.agent.container_line import ContainerFailed
+from lote.agent.container_words import Begin
 from lote.wire.frames import Registry
 
 PASSWORD = "pa55 word"
@@ -28,6 +31,8 @@ case "$*" in
     case "$*" in *refused*) echo "no: {password} is wrong" >&2; exit 125 ;; esac
     case "$*" in *slow*) exec sleep 600 ;; esac ;;
 *"ps --all"*) echo one two ;;
+*info*) echo cgroupfs ;;
+*create*) echo made ;;
 esac
 """
 
@@ -67,11 +72,28 @@ def fetch(stand: Stand, image: str, *registries: Registry) -> str:
 
 
 def test_what_an_earlier_crew_left_is_removed_at_first(stand):
-    assert stand.asked == [
+    words = [one for one in stand.asked if " info " not in one]  # which only root asks
+    assert words == [
         "--flag --version",
         "--flag ps --all --quiet --filter label=lote.node=/root",
         "--flag rm --force one two",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="groups are root's")
+def test_what_a_container_uses_is_counted_in_a_group_unless_an_option_names_one(stand):
+    group = Groups("/root").name(1, 2, 0)
+    assert stand.engine.create(order(""), "image").group == group
+    own = "" if "Docker" in (stand.folder / "script").read_text() else "--cgroups no-conmon "
+    assert f"create --cgroup-parent {group} {own}--label" in stand.asked[-1]
+    for own in ("--cgroups=disabled", "--pod x", "--cgroup-parent /mine"):
+        made = stand.engine.create(order(own), "image")
+        assert (made.group, stand.engine.used_s(made)) == (None, None)
+        assert group not in stand.asked[-1]
+
+
+def order(run_options: str) -> Begin:
+    return Begin(1, 2, 0, b"/root/t", "image", "true", run_options, {}, None, [], None, [])
 
 
 def test_an_image_is_pulled_with_the_login_of_its_registry(stand):
