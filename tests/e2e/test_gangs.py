@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 from harness import Lote, lote_service, sh, until
 
@@ -169,6 +171,46 @@ def test_a_failing_coordination_is_tried_again_on_all_nodes(lote: Lote) -> None:
         assert info["failureInfo"]["code"] == "CommandProgramNotFound"
         assert "exitCode" not in info
     until(lambda: not lote.task_processes(), "the end of what was left running")
+
+
+def test_what_all_instances_used_is_in_the_statistics_of_the_task(lote: Lote) -> None:
+    told = lote.folder / "told"
+    told.mkdir()
+    told.chmod(0o777)
+    burn = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; times"
+    # The first attempt fails everywhere, once it is at work everywhere; what it used counts, too.
+    all_here = f"while [ $(ls -d {told}/first.* | wc -l) -lt 3 ]; do sleep 0.02; done"
+    first = f"{burn} > {told}/burned.$LOTE_NODE_ADDRESS; {all_here}; exit 1"
+    left = f"({burn} > {told}/left.$LOTE_NODE_ADDRESS) &"
+    begins = f"mkdir {told}/first.$LOTE_NODE_ADDRESS 2>/dev/null"
+    coordinate = sh(f"if {begins}; then {first}; fi; {left}")
+    command = sh(f"{burn} > {told}/command; while ! test -e {told}/go; do sleep 0.05; done")
+    lote.add_tasks({"busy": gang(coordinate, command, constraints={"maxTaskRetryCount": 1})})
+
+    def spoken() -> list[Path]:
+        return [path for path in told.iterdir() if path.name[0] in "lc" and path.stat().st_size]
+
+    until(lambda: len(spoken()) == 4, "the word of three left behind and of the command")
+    said = sum(burned_s(path) for path in told.iterdir() if path.is_file())
+    (told / "go").touch()
+    info = lote.wait_for_end("busy")
+    assert (info["result"], info["retryCount"]) == ("success", 1)
+    until(lambda: {one["state"] for one in lote.nodes()} == {"idle"}, "idle nodes")
+    for path in ("/jobs/j/tasks/busy", "/jobs/j"):
+        stats = msgspec.json.decode(lote.ask("GET", f"{path}?$expand=stats").body)["stats"]
+        assert seconds(stats["userCPUTime"]) + seconds(stats["kernelCPUTime"]) >= said > 0
+        assert seconds(stats["wallClockTime"]) > 0
+
+
+def burned_s(output: Path) -> float:
+    """What a shell said that it used itself; the kernel told it in hundredths."""
+    return sum(float(span.partition("m")[2].rstrip("s")) for span in output.read_text().split()[:2])
+
+
+def seconds(duration: str) -> float:
+    """Of durations below an hour."""
+    minutes, _, rest = duration.removeprefix("PT").rpartition("M")
+    return 60 * int(minutes or 0) + float(rest.removesuffix("S") or 0)
 
 
 @pytest.mark.parametrize("victim", ["server", "primary", "subtask"])

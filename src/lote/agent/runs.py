@@ -351,9 +351,12 @@ class Runs:
         except UnknownUser as error:
             self._reject(work, failure("CommandLaunchFailed", ("UserAccount", str(error))))
             return True
-        if work.inputs or work.instance is not None or is_contained:
+        if work.is_fetched_for:
             self._take_slots(work)
-            self._download(work)
+            if work.instance is not None and work.retries > RETRIES_AT_ONCE:
+                self._pause(work)  # the server begins all instances anew, at once
+            else:
+                self._download(work)
             return True
         if not self._send_order(work):
             self._users.release(work.user)
@@ -474,15 +477,18 @@ class Runs:
         if work.retries <= RETRIES_AT_ONCE:
             self._try_again(work)
         else:
-            loop = asyncio.get_running_loop()
-            work.timer = loop.call_later(RETRY_PAUSE_S, self._try_again, work)
+            self._pause(work)
+
+    def _pause(self, work: Work) -> None:
+        work.phase = phases.PAUSING
+        work.timer = asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self._try_again, work)
 
     def _try_again(self, work: Work) -> None:
         if work.phase != phases.PAUSING or self._is_closing:
             return
         work.timer = None
         work.start_s = None
-        if work.spec.resource_files or work.spec.container_settings is not None:
+        if work.is_fetched_for:
             self._download(work)
         elif not self._send_order(work):
             work.timer = asyncio.get_running_loop().call_later(0.01, self._try_again, work)

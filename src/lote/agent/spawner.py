@@ -14,12 +14,15 @@ import select
 import signal
 import socket
 from collections.abc import Callable
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from lote.agent import linux, orders, tree
 from lote.agent.environment import Base
 from lote.agent.launch import LaunchFailed, launch
 from lote.agent.orders import Note, Order, Trouble
+
+if TYPE_CHECKING:
+    from resource import struct_rusage
 
 START_NOTE_DELAY_MS = 5  # a start is worth a message of its own only if the end is not near
 NOTES_MAX = 8  # ends kept back while more orders wait
@@ -67,6 +70,20 @@ class Attempt:
         self.kernel_s = 0.0
         self.read_blocks = self.write_blocks = 0
         self.doomed = False
+
+    def add_use(self, usage: struct_rusage) -> None:
+        """Count what one of its processes used, with those that this has waited for."""
+        self.user_s += usage.ru_utime
+        self.kernel_s += usage.ru_stime
+        self.read_blocks += usage.ru_inblock
+        self.write_blocks += usage.ru_oublock
+
+    def add_use_of(self, other: Attempt) -> None:
+        """Count what another attempt of its run used."""
+        self.user_s += other.user_s
+        self.kernel_s += other.kernel_s
+        self.read_blocks += other.read_blocks
+        self.write_blocks += other.write_blocks
 
 
 class Spawner:
@@ -212,8 +229,9 @@ class Spawner:
         ended = []
         childless = False
         while True:
+            wanted, heir = self._next_orphan() if self._lingering else (-1, None)
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(wanted, os.WNOHANG)
             except ChildProcessError:
                 childless = True
                 break
@@ -224,11 +242,10 @@ class Spawner:
             if attempt is not None:  # else an orphan that we had adopted
                 attempt.status = status
                 attempt.end_s = self._clock()
-                attempt.user_s = usage.ru_utime
-                attempt.kernel_s = usage.ru_stime
-                attempt.read_blocks = usage.ru_inblock
-                attempt.write_blocks = usage.ru_oublock
+                attempt.add_use(usage)
                 ended.append(attempt)
+            elif heir is not None:
+                heir.add_use(usage)
         for attempt in ended:
             if attempt.lingers and not attempt.doomed and attempt.status == 0:
                 self._let_linger(attempt)
@@ -236,6 +253,23 @@ class Spawner:
                 self._finish(attempt)
             else:
                 self._doom(attempt)
+
+    def _next_orphan(self) -> tuple[int, Attempt | None]:
+        """The process to reap next, and the attempt that left it running if it was a coordination:
+        what that leaves behind does the work. As a zombie it still has its session."""
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return -1, None
+        process = None if found is None else tree.read_process(found.si_pid)
+        if process is None:
+            return -1, None
+        owner = self._live.get(process.session)
+        for one in self._lingering:
+            if process.session == one.pid or (owner is not None and _is_same_run(owner, one)):
+                return process.pid, one
+        # Who left the session is of the only run that may leave anything running, as a rule.
+        return process.pid, self._lingering[0] if owner is None else None
 
     def _let_linger(self, attempt: Attempt) -> None:
         """It succeeded: its descendants live until its run is killed, or its next attempt ends."""
@@ -270,8 +304,9 @@ class Spawner:
         """Nothing of a run is left: neither of its coordination."""
         for one in [one for one in self._lingering if _is_same_run(one, ended)]:
             self._lingering.remove(one)
-            if one.doomed and one is not ended:
-                self._doomed -= 1
+            if one is not ended:
+                ended.add_use_of(one)
+                self._doomed -= one.doomed
 
     def _doom(self, attempt: Attempt) -> None:
         if not attempt.doomed:

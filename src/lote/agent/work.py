@@ -157,6 +157,12 @@ class Work:
         return settings.common_resource_files or []
 
     @property
+    def is_fetched_for(self) -> bool:
+        """Whether anything but its process belongs to an attempt of it."""
+        is_plain = self.instance is None and self.spec.container_settings is None
+        return bool(self.inputs) or not is_plain
+
+    @property
     def command_line(self) -> str:
         """What it runs now."""
         settings = self.spec.multi_instance_settings

@@ -183,6 +183,7 @@ LED_BY = {
     "place": (lambda db: tasks.place_tasks(db, [(1, 1)]), BY_KEY),
     "start": (lambda db: tasks.start_tasks(db, [(1, 1, 0, None, 1, 1)]), BY_KEY),
     "end": (lambda db: tasks.end_tasks(db, [(*(None,) * 16, 1)]), BY_KEY),
+    "more use": (lambda db: statistics.add_task_use(db, 1, 1, (None,) * 5), BY_KEY),
     "requeue": (lambda db: tasks.requeue_tasks(db, [(1, 0, 0, None, 1)]), BY_KEY),
     "unplace": (lambda db: tasks.unplace_tasks(db, [1]), BY_KEY),
     "some of a job": (lambda db: tasks.delete_some_tasks(db, 1, 5), OF_JOB),
