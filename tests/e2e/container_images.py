@@ -66,6 +66,13 @@ def containers_of(root: Path) -> list[str]:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
+def counts_use() -> bool:
+    """Whether podman takes control groups of the agent's on this machine."""
+    words = ["podman", "info", "--format", "{{.Host.CgroupManager}}"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return os.geteuid() == 0 and told.strip() == "cgroupfs"
+
+
 def _link(path: str) -> tarfile.TarInfo:
     found = tarfile.TarInfo(path)
     found.type, found.linkname = tarfile.SYMTYPE, "busybox"

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
-from container_images import OPTIONS, busybox_image, containers_of
+from container_images import OPTIONS, busybox_image, containers_of, counts_use
 from harness import IMAGE, Lote, gone, lote_service, sh, until
+from told_times import burned_s, seconds
 
 from lote.engines.process import read_command
 
@@ -113,6 +115,70 @@ def test_both_commands_of_an_instance_run_in_one_container(lote: Lote, image: st
     assert output.read_text() == f"{addresses[other]}\n"
     assert info["containerInfo"]["state"] == "exited"
     wait_until_nothing_is_left(lote)
+    until(lambda: "containerInfo" in subtask_of(lote, "talk"), "the end of the subtask", WITHIN_S)
+    other_container = subtask_of(lote, "talk")["containerInfo"]
+    assert other_container["state"] == "exited"
+    assert other_container["containerId"] != info["containerInfo"]["containerId"]
+
+
+def test_what_the_containers_of_a_task_used_is_told_or_left_out(lote: Lote, image: str) -> None:
+    burn = sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; times")
+    lote.add_tasks({"busy": gang(image, burn, burn)})
+    info = ended(lote, "busy")
+    assert info["result"] == "success", info
+    wait_until_nothing_is_left(lote)
+    until(lambda: {one["state"] for one in lote.nodes()} == {"idle"}, "idle nodes", WITHIN_S)
+    directory = "tasks/workitems/j/job-1/busy"
+    outputs = [*lote.nodes_folder.glob(f"*/{directory}/*out.txt")]
+    assert len(outputs) == 3
+    said = sum(burned_s(output) for output in outputs)
+    reply = lote.ask("GET", "/jobs/j/tasks/busy?$expand=stats")
+    stats = msgspec.json.decode(reply.body)["stats"]
+    assert "wallClockTime" in stats
+    assert not {"readIOps", "writeIOps", "readIOGiB", "writeIOGiB"} & stats.keys()
+    if counts_use():
+        used = [seconds(stats[name]) for name in ("userCPUTime", "kernelCPUTime")]
+        assert sum(used) >= said > 0
+    else:
+        assert not {"userCPUTime", "kernelCPUTime"} & stats.keys()
+
+
+def subtask_of(lote: Lote, task_id: str) -> dict[str, Any]:
+    (found,) = lote.client.each("list_subtasks", {"job_id": "j", "task_id": task_id})
+    return dict(found)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_death_of_a_container_that_waits_is_that_of_its_subtask(
+    lote: Lote, image: str, retries: int
+) -> None:
+    name = f"bereft-{retries}"
+    task = gang(image, "true", " ".join(SLEEP)) | {"constraints": {"maxTaskRetryCount": retries}}
+    lote.add_tasks({name: task})
+    dead: set[str] = set()
+    for _ in range(retries + 1):
+        (waiting,) = until(lambda: waiting_containers(lote, name) - dead, "a subtask", WITHIN_S)
+        dead.add(waiting)
+        subprocess.run(["podman", "kill", waiting], capture_output=True, check=True)
+    info = ended(lote, name)
+    assert (info["exitCode"], info["retryCount"]) == (128 + signal.SIGKILL, retries)
+    assert info["failureInfo"]["code"] == "FailureExitCode"
+    details = {one["name"]: one["value"] for one in info["failureInfo"]["details"]}
+    subtask = subtask_of(lote, name)
+    assert details["SubtaskId"] == "1"
+    assert details["NodeId"] == subtask["nodeInfo"]["nodeId"]
+    assert (subtask["exitCode"], subtask["result"]) == (128 + signal.SIGKILL, "failure")
+    assert subtask["containerInfo"]["containerId"].startswith(waiting)
+    assert subtask["containerInfo"]["state"] == "exited"
+    wait_until_nothing_is_left(lote)
+
+
+def waiting_containers(lote: Lote, task_id: str) -> set[str]:
+    """The container of the subtask, once the primary's command is at work."""
+    if [read_command(one.pid) for one in lote.task_processes()].count(SLEEP) != 1:
+        return set()
+    node_id = subtask_of(lote, task_id)["nodeInfo"]["nodeId"]
+    return set(containers_of(lote.nodes_folder / node_id / "tasks"))
 
 
 def test_a_terminated_task_leaves_no_container_on_any_node(lote: Lote, image: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from harness import Lote, lote_service, sh, until
+from told_times import burned_s, seconds
 
 INTER_NODE = {"enableInterNodeCommunication": True}
 
@@ -200,17 +201,6 @@ def test_what_all_instances_used_is_in_the_statistics_of_the_task(lote: Lote) ->
         stats = msgspec.json.decode(lote.ask("GET", f"{path}?$expand=stats").body)["stats"]
         assert seconds(stats["userCPUTime"]) + seconds(stats["kernelCPUTime"]) >= said > 0
         assert seconds(stats["wallClockTime"]) > 0
-
-
-def burned_s(output: Path) -> float:
-    """What a shell said that it used itself; the kernel told it in hundredths."""
-    return sum(float(span.partition("m")[2].rstrip("s")) for span in output.read_text().split()[:2])
-
-
-def seconds(duration: str) -> float:
-    """Of durations below an hour."""
-    minutes, _, rest = duration.removeprefix("PT").rpartition("M")
-    return 60 * int(minutes or 0) + float(rest.removesuffix("S") or 0)
 
 
 @pytest.mark.parametrize("victim", ["server", "primary", "subtask"])

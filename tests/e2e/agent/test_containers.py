@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from channel import Agent, Channel
-from container_images import OPTIONS, busybox_image, containers_of
+from container_images import OPTIONS, busybox_image, containers_of, counts_use
+from told_times import burned_s
 
 from lote.agent.container_groups import MOUNT, Groups
 from lote.wire import frames
@@ -130,23 +131,10 @@ def test_what_cannot_run_says_why(node, image):
     node.drive(scenario, SETTINGS, containers=POOL, slots=4)
 
 
-def counts_use() -> bool:
-    """Whether podman takes control groups of the agent's on this machine."""
-    words = ["podman", "info", "--format", "{{.Host.CgroupManager}}"]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    return IS_ROOT and told.strip() == "cgroupfs"
-
-
-def used_us(ended: frames.Ended) -> int:
+def used_s(ended: frames.Ended) -> float:
     assert ended.user_cpu_us is not None
     assert ended.kernel_cpu_us is not None
-    return ended.user_cpu_us + ended.kernel_cpu_us
-
-
-def burned_us(output: Path) -> int:
-    """What a shell said that it used itself; the kernel told it in hundredths."""
-    spans = output.read_text().split()[:2]
-    return sum(int(1e6 * float(span.partition("m")[2].rstrip("s"))) for span in spans)
+    return (ended.user_cpu_us + ended.kernel_cpu_us) / 1e6
 
 
 def test_what_containers_used_of_the_processor_is_counted(node, image):
@@ -168,10 +156,10 @@ def test_what_containers_used_of_the_processor_is_counted(node, image):
         twice, both, uncounted, killed = await channel.ended(*names, within_s=WITHIN_S)
         if counts_use():
             shells = [agent.task(1, f"stdout.{one}txt") for one in ("0.", "")]
-            assert used_us(twice) >= sum(map(burned_us, shells)) > 0
+            assert used_s(twice) >= sum(map(burned_s, shells)) > 0
             shells = [agent.task(2, name) for name in ("stdout.txt", "stderr.txt")]
-            assert used_us(both) >= sum(map(burned_us, shells)) > 0
-            assert used_us(killed) > 0
+            assert used_s(both) >= sum(map(burned_s, shells)) > 0
+            assert used_s(killed) > 0
         else:
             assert {one.user_cpu_us for one in (twice, both, killed)} == {None}
         assert (uncounted.user_cpu_us, uncounted.kernel_cpu_us) == (None, None)
