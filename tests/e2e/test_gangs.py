@@ -167,8 +167,9 @@ def test_a_failing_coordination_is_tried_again_on_all_nodes(lote: Lote) -> None:
         ("unfound", ("no-such-program", "true")),
         ("unfound-later", (sh("sleep 500 &"), "no-such-program")),
     ):
-        lote.add_tasks({task_id: gang(*words)})
+        lote.add_tasks({task_id: gang(*words, constraints={"maxTaskRetryCount": 3})})
         info = lote.wait_for_end(task_id)
+        assert info["retryCount"] == 0
         assert info["failureInfo"]["code"] == "CommandProgramNotFound"
         assert "exitCode" not in info
     until(lambda: not lote.task_processes(), "the end of what was left running")

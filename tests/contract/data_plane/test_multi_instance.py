@@ -119,10 +119,9 @@ def test_in_a_pool_whose_nodes_may_not_talk_it_waits(batch, pool, job):
 
 
 def test_a_wall_clock_limit_ends_all_of_it(batch, gang_job):
-
-    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=1))
+    limit = m.BatchTaskConstraints(max_wall_clock_time=timedelta(seconds=1), max_task_retry_count=3)
     create(batch, gang_job, "slow", "true", coordination="sleep 300", constraints=limit)
     info = wait_task(batch, gang_job, "slow").execution_info
-    assert info.failure_info.code == "TaskEnded"
+    assert (info.failure_info.code, info.retry_count) == ("TaskEnded", 0)
     pool_id = batch.get_job(gang_job).pool_info.pool_id
     wait_steady(batch, pool_id)

@@ -111,6 +111,27 @@ def test_what_a_deleted_task_used_stays_with_the_job(batch, pool, raw, job):
     assert after["numSucceededTasks"] == before["numSucceededTasks"] == "1"
 
 
+def test_what_a_terminated_task_used_is_told_when_its_node_has_ended_it(batch, raw, job):
+    burn = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo burned; exec sleep 300"
+    add_task(batch, job, "t", shell(burn))
+
+    def stdout() -> bytes:
+        if batch.get_task(job, "t").state != "running":
+            return b""
+        return b"".join(batch.download_task_file(job, "t", "stdout.txt"))
+
+    until(lambda: stdout() == b"burned\n")
+    batch.terminate_task(job, "t")
+    path = f"/jobs/{job}/tasks/t"
+    stats = until(lambda: with_processor_time(stats_of(raw, path)))
+    assert stats.keys() == OF_WORK
+    assert stats_of(raw, f"/jobs/{job}")["userCPUTime"] == stats["userCPUTime"]
+
+
+def with_processor_time(stats: dict) -> dict | None:
+    return stats if "userCPUTime" in stats and seconds(stats["userCPUTime"]) > 0 else None
+
+
 def test_of_a_pool(batch, pool, raw):
     stats = stats_of(raw, f"/pools/{pool}")
     measured = stats.pop("resourceStats", None)  # there when the pool is half a minute old
