@@ -42,9 +42,9 @@ _MEASURED = ("user_us", "kernel_us", "read_blocks", "write_blocks")
 _OF_A_TASK = (
     "retries, coalesce(wall_us, end_us - start_us, 0) AS wall_us,"
     " max(0, coalesce(start_us, end_us, created_us) - created_us) AS wait_us,"
-    " coalesce(result, 0) AS succeeded, result IS 0 AS failed, "
     # What never ran used nothing.
-    + ", ".join(f"iif(start_us IS NULL, 0, {name}) AS {name}" for name in _MEASURED)
+    f" {', '.join(f'iif(start_us IS NULL, 0, {name}) AS {name}' for name in _MEASURED)},"
+    " coalesce(result, 0) AS succeeded, result IS 0 AS failed"
 )
 _SUMS = ", ".join(f"iif(count(*), sum({name}), 0)" for name in _NAMES)
 _MORE = ", ".join(

@@ -116,9 +116,13 @@ def test_what_a_terminated_task_used_is_told_when_its_node_has_ended_it(batch, r
     add_task(batch, job, "t", shell(burn))
 
     def stdout() -> bytes:
-        if batch.get_task(job, "t").state != "running":
+        paths = [one.name for one in batch.list_task_files(job, "t")] if is_at_work() else []
+        if "stdout.txt" not in paths:
             return b""
         return b"".join(batch.download_task_file(job, "t", "stdout.txt"))
+
+    def is_at_work() -> bool:
+        return batch.get_task(job, "t").state == "running"
 
     until(lambda: stdout() == b"burned\n")
     batch.terminate_task(job, "t")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.store_suite import NOW_US, a_job, a_task, an_end
-from lote.store import jobs, statistics, tasks
+from lote.store import database, jobs, statistics, tasks
 from lote.store.database import open_writer
 from lote.store.records import READY, RUNNING
 from lote.store.statistics import Use
@@ -95,3 +95,17 @@ def test_a_reactivated_task_begins_anew_and_its_job_keeps_what_it_used(db):
     tasks.end_tasks(db, [(RUNNING, *an_end(1)[1:])])
     assert of_task(db, 1) == (2, 1, 1, 8, 16)
     assert of_job(db) == (4, 2, 2, 16, 32)
+
+
+def test_sums_of_an_older_database_are_kept(tmp_path, monkeypatch):
+    before = database.MIGRATIONS.index("0015_unmeasured.sql")
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:before])
+        old = open_writer(tmp_path / "old.db")
+        old.execute("INSERT INTO job_use VALUES (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)")
+        old.execute("INSERT INTO past_use VALUES (0, 1, 20, 30, 40, 50, 60, 70, 80, 90, 100)")
+        old.close()
+    made = open_writer(tmp_path / "old.db")
+    assert statistics.jobs_use(made, [1]) == {1: Use(2, 3, 4, 5, 6, 7, 8, 9, 10)}
+    assert statistics.account_use(made) == Use(22, 33, 44, 55, 66, 77, 88, 99, 110)
+    made.close()
