@@ -98,7 +98,7 @@ def test_a_reactivated_task_begins_anew_and_its_job_keeps_what_it_used(db):
 
 
 def test_sums_of_an_older_database_are_kept(tmp_path, monkeypatch):
-    before = database.MIGRATIONS.index("0015_unmeasured.sql")
+    before = database.MIGRATIONS.index("0016_unmeasured.sql")
     with monkeypatch.context() as patch:
         patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:before])
         old = open_writer(tmp_path / "old.db")
