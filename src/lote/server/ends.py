@@ -34,6 +34,7 @@ _members = msgspec.json.Decoder(dict[str, Any]).decode
 
 def take_end(tx: Tx, node: NodeState, placed: Placed, entry: Ended) -> None:
     """A run is over and no process of it is left."""
+    placed.has_begun = entry.exit_code is not None or entry.download_us > 0
     let_go(tx, node, placed)
     if placed.gang is not None:
         _take_instance_end(tx, node, placed.gang, placed, entry)

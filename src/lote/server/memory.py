@@ -61,6 +61,8 @@ class Placed(msgspec.Struct):
 
     is_preparing: bool = False
     """It is shown as preparing: it came before its job was prepared on the node."""
+    has_begun: bool = False
+    """Its agent has begun with it, as its end says; ``is_running`` if that was told before."""
     is_unsent: bool = False
     """Its agent does not know it yet: it waits for the preparation."""
     gang: Gang | None = None

@@ -182,20 +182,13 @@ def _requeue_task(tx: Tx, placed: Placed) -> None:
             )
             end_now(tx, placed, failure)
             return
-    if placed.is_counted_running or is_user:
+    has_begun = placed.is_running or placed.has_begun
+    if placed.is_counted_running or has_begun:
+        is_requeue = is_user and has_begun  # REST: requeueCount is of tasks that ran
         is_rerun = is_counted and not is_user
-        task_rows.requeue_tasks(
-            tx.db,
-            [
-                (
-                    tx.now_us,
-                    int(is_user),
-                    int(is_rerun),
-                    tx.now_us if is_user else None,
-                    placed.key,
-                )
-            ],
-        )
+        last_requeue_us = tx.now_us if is_requeue else None
+        row = (tx.now_us, int(is_requeue), int(is_rerun), last_requeue_us, placed.key)
+        task_rows.requeue_tasks(tx.db, [row])
     else:
         task_rows.unplace_tasks(tx.db, [placed.key])
     if placed.is_counted_running:
