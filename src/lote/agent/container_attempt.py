@@ -11,7 +11,7 @@ from lote.agent.container_engine import ContainerEngine, State
 from lote.agent.container_line import ContainerFailed
 from lote.agent.container_words import Began, Begin, Coordinated, Over
 from lote.agent.disk import is_disk_full
-from lote.agent.launch import prepare_directory
+from lote.agent.launch import prepare_certificates, prepare_directory
 from lote.wire.frames import Container
 
 KILL_AGAIN_S = 0.2  # a kill that comes before the container runs finds nothing
@@ -102,6 +102,7 @@ class Attempt:
     def _make_directory(self) -> str:
         try:
             prepare_directory(self.order.directory, self.order.user)
+            prepare_certificates(self.order.directory, self.order.variables, self.order.user)
         except OSError as error:
             raise _disk_trouble(error) from error
         return os.fsdecode(self.order.directory)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # spawners load this module, and need neither
 RESERVED_DISK_BYTES = 1_000_000  # below it the node is DiskFull; the example of the documentation
 TASK_DIR = b"AZ_BATCH_TASK_DIR"
 ROOT_DIR = b"AZ_BATCH_NODE_ROOT_DIR"
+CERTIFICATES_DIR = b"AZ_BATCH_CERTIFICATES_DIR"
+CERTIFICATES_FOLDER = b"certs"  # documented: in the task's directory
 
 Base = tuple[dict[bytes, bytes], dict[bytes, bytes]]
 
@@ -45,6 +47,11 @@ def node_variables(
         "AZ_BATCH_NODE_MOUNTS_DIR": f"{root}/fsmounts",
         "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": str(RESERVED_DISK_BYTES),
     }
+
+
+def certificate_variables(is_visible: bool) -> dict[str, str]:
+    """That tasks are to find certificates; where, `task_environment` says for each."""
+    return {os.fsdecode(CERTIFICATES_DIR): ""} if is_visible else {}
 
 
 def preparation_variables(layout: Layout, job: JobFacts) -> dict[str, str]:
@@ -96,6 +103,8 @@ def task_environment(
         TASK_DIR: directory,
         b"AZ_BATCH_TASK_WORKING_DIR": working_directory,
     }
+    if CERTIFICATES_DIR in over:
+        variables[CERTIFICATES_DIR] = b"%b/%b" % (directory, CERTIFICATES_FOLDER)
     if has_id:
         variables[b"AZ_BATCH_TASK_ID"] = directory[directory.rindex(b"/") + 1 :]
     return variables

@@ -8,7 +8,12 @@ import stat
 
 from lote.agent.command_line import DEFAULT_PATH, find_program, split_command_line
 from lote.agent.disk import is_disk_full
-from lote.agent.environment import Base, task_environment
+from lote.agent.environment import (
+    CERTIFICATES_DIR,
+    CERTIFICATES_FOLDER,
+    Base,
+    task_environment,
+)
 from lote.agent.orders import Order, Trouble, User
 
 MAKE_TRIES_MAX = 5  # more often in a row nobody deletes jobs of one name
@@ -68,6 +73,23 @@ def _make_first(directory: bytes) -> None:
             return
 
 
+def prepare_certificates(
+    directory: bytes, variables: dict[bytes, bytes], user: User | None
+) -> None:
+    """Make the directory in which the task looks for certificates, if it is told of one. Raises
+    OSError."""
+    given = variables.get(CERTIFICATES_DIR)
+    # A task may be given the name by its client, too; only a place of its own is made.
+    if given is None or given != b"%b/%b" % (directory, CERTIFICATES_FOLDER):
+        return
+    try:
+        os.mkdir(given, 0o755)
+    except FileExistsError:
+        return  # of an earlier attempt
+    if user is not None:
+        os.chown(given, user[0], user[1], follow_symlinks=False)
+
+
 def _make_missing(working_directory: bytes) -> None:
     try:
         os.mkdir(working_directory, 0o755)
@@ -104,11 +126,13 @@ def launch(order: Order, base: Base) -> int:
     _, _, _, base_id, directory, line, own, user = order
     try:
         working_directory = prepare_directory(directory, user)
+        # Start tasks have base 0 and no task id.
+        has_id = base_id != 0
+        variables = task_environment(base, own, directory, working_directory, user, has_id=has_id)
+        prepare_certificates(directory, variables, user)
         os.chdir(working_directory)
     except OSError as error:
         raise LaunchFailed(_directory_trouble(error)) from error
-    # Start tasks have base 0 and no task id.
-    variables = task_environment(base, own, directory, working_directory, user, has_id=base_id != 0)
     try:
         words = split_command_line(line)
         path = os.fsdecode(variables.get(b"PATH", DEFAULT_PATH.encode()))

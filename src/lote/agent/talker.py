@@ -28,7 +28,11 @@ from websockets.typing import DataLike
 
 from lote import __version__
 from lote.agent.channel_error import ChannelError
-from lote.agent.environment import node_variables, preparation_variables
+from lote.agent.environment import (
+    certificate_variables,
+    node_variables,
+    preparation_variables,
+)
 from lote.agent.fork import Forked
 from lote.agent.job_tasks import JobTask, JobTasks
 from lote.agent.journal import Journal
@@ -159,6 +163,8 @@ class Talker:
         self._is_set_up = False
         self._hello_s = 0.0
         self._service: dict[str, str] = {}
+        self._start_service: dict[str, str] = {}
+        self._certificates: list[str] | None = None
         self._setup: Setup | None = None
 
     async def talk(self) -> str:
@@ -384,7 +390,7 @@ class Talker:
             if self._channel is not None:
                 self._channel.lease = self._lease
         self._is_set_up = True
-        self._service = node_variables(
+        service = node_variables(
             account_name=setup.account_name,
             account_url=setup.account_url,
             pool_id=setup.pool_id,
@@ -392,6 +398,11 @@ class Talker:
             is_dedicated=setup.is_dedicated,
             root=self._layout.root,
         )
+        if self._certificates is None:
+            self._certificates = setup.certificates  # REST: changed ones are for nodes that boot
+        shown = self._certificates
+        self._service = service | certificate_variables("task" in shown)
+        self._start_service = service | certificate_variables("starttask" in shown)
         self._transfers.auto_storage = setup.auto_storage
         self._transfers.service = self._service
         self._users.set_accounts(setup.accounts)
@@ -400,7 +411,7 @@ class Talker:
         if setup.containers is not None:
             self._set_up_containers(setup.containers)
         else:
-            self._start_task.set_up(setup, self._service)
+            self._start_task.set_up(setup, self._start_service)
 
     def _set_up_containers(self, pool: ContainerPool) -> None:
         """The start task waits for the images."""
@@ -420,7 +431,7 @@ class Talker:
         else:
             self._outbox.add_urgent(ContainersReady())
             assert self._setup is not None
-            self._start_task.set_up(self._setup, self._service)
+            self._start_task.set_up(self._setup, self._start_service)
         self._after_change()
 
     def _take_contained(self, note: Note, container: Container | None) -> None:

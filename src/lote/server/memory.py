@@ -215,6 +215,8 @@ class PoolState(msgspec.Struct):
     """Its nodes reach each other: there may be so many and no more."""
     accounts: list[Account] = msgspec.field(default_factory=list)
     """Users whom its tasks may name."""
+    certificates: list[str] = msgspec.field(default_factory=list)
+    """To whom it shows certificates, of those who may see them (CertificateVisibility)."""
     containers: ContainerPool | None = None
     """What its nodes need to run containers; None in a pool whose tasks run without."""
     retry_us: int = 0

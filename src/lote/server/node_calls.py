@@ -98,6 +98,7 @@ def connect_node(
         secure=memory.secure,
         accounts=pool.accounts,
         containers=pool.containers,
+        certificates=pool.certificates,
     )
     tx.send(node.key, setup)
     _repeat_orders(tx, node, hello)

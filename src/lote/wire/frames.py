@@ -261,7 +261,8 @@ class Setup(_Frame, tag="setup", frozen=True):
     ``confirmed`` lists the held runs that are still wanted; all others are to be killed
     without a report. It counts in the first Setup after a Hello only. ``secure``: the account's
     https URL and the PEM text of the authority behind it, for tasks that have a token.
-    ``containers``: None in a pool whose tasks run without.
+    ``containers``: None in a pool whose tasks run without. ``certificates``: to whom the pool shows
+    certificates (REST: CertificateVisibility).
     """
 
     account_name: str
@@ -276,6 +277,7 @@ class Setup(_Frame, tag="setup", frozen=True):
     secure: tuple[str, str] | None = None
     accounts: list[Account] = []
     containers: ContainerPool | None = None
+    certificates: list[str] = []
 
 
 class JobFacts(_Frame, tag="job", frozen=True):

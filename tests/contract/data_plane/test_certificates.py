@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
+from azure.batch import models as m
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from .conftest import fresh
+from .conftest import add_task, fresh, read_file, shell, wait_steady, wait_task
 from .raw_http import check_error
 from .success import check_headers
 
@@ -121,6 +122,40 @@ def test_one_in_use_is_not_deleted(old, made):
     assert pool_id in str(shown["deleteCertificateError"]["values"])
     assert old("POST", path_of(made) + "/canceldelete").status == 204
     assert old("GET", path_of(made)).json["state"] == "active"
+
+
+def test_where_tasks_look_for_them(old, made, batch):
+    assert old("POST", "/certificates", body_of(made)).status == 201
+    reference = {"thumbprint": made.thumbprint, "thumbprintAlgorithm": "sha1"}
+    pool_id, job_id = fresh("certified"), fresh("job")
+    look = shell(
+        "echo ${AZ_BATCH_CERTIFICATES_DIR-unset}; ls -A $AZ_BATCH_CERTIFICATES_DIR | wc -l"
+    )
+    pool = {
+        "id": pool_id,
+        "vmSize": "standard_d2_v2",
+        "targetDedicatedNodes": 1,
+        "certificateReferences": [reference | {"visibility": ["Task"]}],
+        "startTask": {"commandLine": look, "waitForSuccess": True},
+        "virtualMachineConfiguration": {
+            "imageReference": {"publisher": "canonical", "offer": "ubuntu-24_04-lts", "sku": "s"},
+            "nodeAgentSKUId": "batch.node.ubuntu 24.04",
+        },
+    }
+    assert old("POST", "/pools", pool).status == 201
+    (node,) = wait_steady(batch, pool_id)
+    text = b"".join(batch.download_node_file(pool_id, node.id, "startup/stdout.txt")).decode()
+    assert text.splitlines()[0] == "unset"
+    batch.create_job(m.BatchJobCreateOptions(id=job_id, pool_info=m.BatchPoolInfo(pool_id=pool_id)))
+    add_task(batch, job_id, "t", look)
+    assert wait_task(batch, job_id, "t").execution_info.exit_code == 0
+    directory, count = read_file(batch, job_id, "t").splitlines()
+    assert directory.endswith(f"/workitems/{job_id}/job-1/t/certs")
+    assert count == "0"
+    files = {file.name: file.is_directory for file in batch.list_task_files(job_id, "t")}
+    assert files["certs"] is True
+    batch.begin_delete_job(job_id, polling_interval=0)
+    batch.begin_delete_pool(pool_id, polling_interval=0)
 
 
 def test_a_pool_cannot_name_one_that_is_not_there(old, made):

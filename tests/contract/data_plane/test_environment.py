@@ -61,7 +61,7 @@ def test_service_variables(seen, raw, pool):
         "AZ_BATCH_TASK_WORKING_DIR": f"{directory}/wd",
     }
     assert {name: found.get(name, "").rstrip("/") for name in expected} == expected
-    assert "AZ_BATCH_CERTIFICATES_DIR" not in found  # docs/behaviour.md
+    assert "AZ_BATCH_CERTIFICATES_DIR" not in found  # its pool refers to none
     assert int(found["AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES"]) > 0
 
 

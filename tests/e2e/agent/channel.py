@@ -46,6 +46,7 @@ class Channel:
     start_task_due: bool = True
     accounts: list[frames.Account] = field(default_factory=list)
     containers: frames.ContainerPool | None = None
+    certificates: list[str] = field(default_factory=list)
     front: Front = field(default_factory=lambda: Front(0))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _last_run: int = 0
@@ -111,6 +112,7 @@ class Channel:
         return frames.Setup(
             "acct", self.url, "pool", True, self.slots, self.start_task, due,
             self.auto_storage, confirmed, None, self.accounts, self.containers,
+            self.certificates,
         )  # fmt: skip
 
     async def send(self, *sent: frames.ServerFrame) -> None:

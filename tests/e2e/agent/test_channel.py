@@ -221,6 +221,25 @@ def test_start_task_retries_and_fails(node):
     node.drive(scenario, start_task=START_TASK % (b"exit 9", b'"maxTaskRetryCount": 2'))
 
 
+def test_a_start_task_and_tasks_that_see_certificates(node):
+    look = "test -d $AZ_BATCH_CERTIFICATES_DIR && echo $AZ_BATCH_CERTIFICATES_DIR; false"
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await channel.until(lambda: len(channel.of(frames.StartTaskReport)) >= 3)
+        startup = agent.root / "startup"
+        assert f"{startup}/certs\n" in (startup / "stdout.txt").read_text()
+        channel.certificates = ["task"]  # a pool that was changed: for nodes that boot
+        channel.front.cut()
+        await channel.until(lambda: len(channel.hellos) == 2)
+        named = {"name": "AZ_BATCH_CERTIFICATES_DIR", "value": f"{agent.root}/shared/mine"}
+        own = sh("test ! -e $AZ_BATCH_CERTIFICATES_DIR") | {"environmentSettings": [named]}
+        [ended] = await channel.ended(*await channel.run(own))
+        assert ended.exit_code == 0, "what a client names so is a variable and no more"
+
+    start = START_TASK % (look.encode(), b'"maxTaskRetryCount": 1')
+    node.drive(scenario, start_task=start, certificates=["starttask"])
+
+
 def test_a_start_task_that_waits_to_be_retried(node):
     async def scenario(channel: Channel, agent: Agent) -> None:
         def reports() -> list[frames.StartTaskReport]:
