@@ -85,22 +85,7 @@ def connect_node(
         node.start_task = None if pool.start_task is not None else NO_START_TASK
     _record_hello(tx, node, hello, is_new_boot=is_new_boot)
     start_task = _due_start_task(tx, node, pool, is_new_boot=is_new_boot)
-    setup = Setup(
-        account_name=account[0],
-        account_url=account[1],
-        pool_id=pool.id,
-        is_dedicated=node.is_dedicated,
-        slots=pool.slots,
-        start_task=start_task,
-        start_task_due=start_task is not None,
-        auto_storage=auto,
-        confirmed=confirmed,
-        secure=memory.secure,
-        accounts=pool.accounts,
-        containers=pool.containers,
-        certificates=pool.certificates,
-    )
-    tx.send(node.key, setup)
+    tx.send(node.key, _setup_of(tx, node, pool, start_task, confirmed, account, auto))
     _repeat_orders(tx, node, hello)
     amend(tx, node, confirmed)  # it may not have heard of that, either
     resume_specials(tx, node)
@@ -115,6 +100,33 @@ def connect_node(
         remove_node(tx, memory.nodes[node.replaces])
     memory.dirty_nodes.add(node.key)
     memory.touched_pools.add(pool.key)
+
+
+def _setup_of(
+    tx: Tx,
+    node: NodeState,
+    pool: PoolState,
+    start_task: bytes | None,
+    confirmed: list[tuple[int, int]],
+    account: tuple[str, str],
+    auto: AutoStorage | None,
+) -> Setup:
+    """What a node that calls is told of itself and its pool."""
+    return Setup(
+        account_name=account[0],
+        account_url=account[1],
+        pool_id=pool.id,
+        is_dedicated=node.is_dedicated,
+        slots=pool.slots,
+        start_task=start_task,
+        start_task_due=start_task is not None,
+        auto_storage=auto,
+        confirmed=confirmed,
+        secure=tx.memory.secure,
+        accounts=pool.accounts,
+        containers=pool.containers,
+        certificates=pool.certificates,
+    )
 
 
 def _due_start_task(tx: Tx, node: NodeState, pool: PoolState, *, is_new_boot: bool) -> bytes | None:
