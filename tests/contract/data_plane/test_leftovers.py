@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from azure.batch import models as m
@@ -79,6 +80,40 @@ def test_a_task_that_is_to_run_again(batch, two_nodes):
     assert has(batch, two_nodes, first.node_id, directory)
     batch.delete_task(job_id, "t")
     until(lambda: not has(batch, two_nodes, first.node_id, directory))
+
+
+def test_special_tasks_are_kept_as_long_as_they_say(batch, two_nodes):
+    job_id = fresh("retained")
+    brief = timedelta(seconds=0.3)
+    quick = m.BatchTaskConstraints(retention_time=brief)
+    batch.create_job(
+        m.BatchJobCreateOptions(
+            id=job_id,
+            pool_info=m.BatchPoolInfo(pool_id=two_nodes),
+            job_preparation_task=m.BatchJobPreparationTask(
+                command_line="/bin/true", constraints=quick
+            ),
+            job_release_task=m.BatchJobReleaseTask(command_line="/bin/true", retention_time=brief),
+            job_manager_task=m.BatchJobManagerTask(
+                id="boss",
+                command_line="/bin/true",
+                constraints=quick,
+                kill_job_on_completion=False,
+            ),
+        )
+    )
+    add_task(batch, job_id, "t")
+    wait_task(batch, job_id, "boss")
+    node_id = wait_task(batch, job_id, "t").node_info.node_id
+    batch.begin_terminate_job(job_id, {"terminateReason": "over"}, **QUICK).result()
+    released = list(batch.list_job_preparation_and_release_task_status(job_id))
+    states = {one.job_release_task_execution_info.state for one in released}
+    assert states == {"completed"}
+    folder = f"workitems/{job_id}/job-1/"
+    for one in released:
+        for name in ("boss", "jobpreparation", "jobrelease"):
+            until(lambda at=one.node_id, name=name: not has(batch, two_nodes, at, folder + name))
+    assert has(batch, two_nodes, node_id, folder + "t")
 
 
 def test_a_job_that_changed_its_pool(batch, pool, two_nodes):
