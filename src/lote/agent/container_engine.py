@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import pwd
@@ -26,6 +25,7 @@ from lote.agent.container_line import (
     split_run_options,
     split_variables,
 )
+from lote.agent.container_login import login_of, server_name
 from lote.agent.container_words import Begin
 from lote.wire.frames import Registry
 
@@ -34,7 +34,6 @@ MESSAGE_CHARS_MAX = 2000  # of what a command said
 LOOK_TIMEOUT_S = 60.0  # for what only asks; pulls may take as long as they take
 CREATE_TIMEOUT_S = 600.0  # some storage drivers copy the whole image
 STOP_LOOK_S = 0.2  # how soon a pull that nobody wants any more is ended
-DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # docker's own name for docker.io
 RUNNING = "running"
 NEVER_STARTED = "0001-"  # StartedAt of a container that has not run
 REMEDY = (
@@ -109,7 +108,8 @@ class ContainerEngine:
             return None
         member = "{{.CgroupDriver}}" if self._is_docker else "{{.Host.CgroupManager}}"
         told = self._run(["info", "--format", member], timeout_s=LOOK_TIMEOUT_S).stdout.strip()
-        return Groups(self._root) if told == "cgroupfs" else None
+        groups = Groups(self._root)
+        return groups if told == "cgroupfs" and groups.are_allowed() else None
 
     @property
     def own_user(self) -> str:
@@ -141,7 +141,7 @@ class ContainerEngine:
                 if self._run(["image", "inspect", name]).returncode == 0:
                     return name
             server = registry_of(full_name)
-            found = next((one for one in registries if _server_name(one) == server), None)
+            found = next((one for one in registries if server_name(one) == server), None)
             self._pull(full_name, found, stop)
             return full_name
 
@@ -165,7 +165,7 @@ class ContainerEngine:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:  # mode 0700
             path = f"{folder}/config.json"
             with open(path, "w", encoding="utf-8") as target:
-                json.dump(_login(registry), target)
+                json.dump(login_of(registry), target)
             yield (["--config", folder], []) if self._is_docker else ([], ["--authfile", path])
 
     def create(self, order: Begin, image: str) -> Made:
@@ -322,15 +322,3 @@ def _environment() -> dict[str, str]:
     if os.geteuid() and os.path.isdir(runtime):
         found["XDG_RUNTIME_DIR"] = runtime
     return found
-
-
-def _server_name(registry: Registry) -> str:
-    """The server as images name it."""
-    return registry.server.removeprefix("https://").removeprefix("http://").partition("/")[0]
-
-
-def _login(registry: Registry) -> dict[str, Any]:
-    word = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
-    server = _server_name(registry)
-    names = [server, DOCKER_HUB_KEY] if server == "docker.io" else [server]
-    return {"auths": {name: {"auth": word} for name in names}}

@@ -26,6 +26,19 @@ class Groups:
         self._mount = mount
         self._name = f"lote-{hashlib.sha256(os.fsencode(root)).hexdigest()[:NAME_DIGITS]}"
 
+    def are_allowed(self) -> bool:
+        """Whether groups can be made here: not where the trees are shown read-only, as to a
+        machine that is a container itself."""
+        trees = list(self._trees())
+        try:
+            for tree in trees:
+                os.makedirs(f"{tree}/{self._name}", exist_ok=True)
+        except OSError:
+            return False
+        finally:
+            self.sweep()
+        return bool(trees)
+
     def name(self, key: int, run: int, attempt: int) -> str:
         """The group above the container of an attempt; it need not be there."""
         return f"/{self._name}/{key}.{run}.{attempt}"
@@ -42,7 +55,7 @@ class Groups:
         """Remove what an earlier life of the node, or this one, has left empty."""
         for tree in self._trees():
             top = f"{tree}/{self._name}"
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # as a rule, it is not there
                 for one in os.scandir(top):
                     if one.is_dir():
                         _remove(one.path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,6 @@ from lote.agent.container_words import (
     CrewSettings,
     End,
     Fetched,
-    Note,
     Over,
     Prefetch,
     Proceed,
@@ -32,13 +31,13 @@ from lote.agent.container_words import (
 from lote.agent.environment import Base
 from lote.agent.failures import failure
 from lote.agent.layout import Layout
+from lote.agent.link import Link
 from lote.agent.links import SpawnerBroken
 from lote.agent.log import Log
 from lote.agent.settings import AgentSettings
 from lote.agent.work import Work
 from lote.wire.frames import Container, ContainerPool, Failure
 
-RECEIVE_BYTES = 1 << 18
 COMMAND = (sys.executable, "-P", "-m", "lote.agent.container_crew")
 _DETAILS = {"ContainerInvalidImage": "ImageName"}
 
@@ -67,8 +66,7 @@ class Containers:
         self._on_fetched = on_fetched
         self._on_lost = on_lost
         self._pool: ContainerPool | None = None
-        self._link: socket.socket | None = None
-        self._unsent = bytearray()
+        self._link: Link | None = None
         self._pid: int | None = None
         self._troubles: list[Failure] | None = None
 
@@ -102,12 +100,8 @@ class Containers:
 
     def close(self) -> None:
         """Hang up: the crew ends all containers and exits."""
-        if self._link is None:
-            return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._link)
-        loop.remove_writer(self._link)
-        self._link.close()
+        if self._link is not None:
+            self._link.close()
 
     def _begin_crew(self, pool: ContainerPool) -> None:
         try:
@@ -131,24 +125,11 @@ class Containers:
         process.returncode = 0  # the talker reaps its children; Popen must not wait for it
         theirs.close()
         self._pid = process.pid
-        self._link = ours
-        ours.setblocking(False)
-        asyncio.get_running_loop().add_reader(ours, self._receive, ours, orders.Unpacker())
+        self._link = Link(ours, self._take, self._on_lost)
+        self._link.listen()
 
-    def _receive(self, link: socket.socket, unpacker: orders.Unpacker) -> None:
-        try:
-            chunk = link.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            chunk = b""
-        if not chunk:
-            self._on_lost()
-            return
-        for message in unpacker.feed(chunk):
-            self._take(note_of(message))
-
-    def _take(self, note: Note) -> None:
+    def _take(self, message: tuple[Any, ...]) -> None:
+        note = note_of(message)
         match note:
             case Broken():
                 raise SpawnerBroken(note.text)
@@ -171,23 +152,7 @@ class Containers:
 
     def _tell(self, word: Word) -> None:
         assert self._link is not None
-        self._unsent += pack(word)
-        self._send_unsent(self._link)
-
-    def _send_unsent(self, link: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            del self._unsent[: link.send(self._unsent)]
-        except BlockingIOError:
-            pass  # the loop calls again when there is room
-        except (BrokenPipeError, ConnectionResetError):
-            self._unsent.clear()
-            loop.call_soon(self._on_lost)
-            return
-        if self._unsent:
-            loop.add_writer(link, self._send_unsent, link)
-        else:
-            loop.remove_writer(link)
+        self._link.send(pack(word))
 
 
 def _ended(note: Over) -> orders.Ended:

@@ -1,4 +1,5 @@
-"""Instances of multi-instance tasks on one real node; the others are as the server says."""
+"""Instances of multi-instance tasks on one real node, and the pause before a late retry, which they
+share with other tasks. The other nodes are as the server says."""
 
 from __future__ import annotations
 
@@ -35,6 +36,18 @@ def test_one_that_failed_often_is_begun_after_a_pause(node):
         assert (ended.exit_code, ended.failure) == (0, None)
 
     node.drive(scenario)
+
+
+def test_a_task_that_failed_often_is_tried_again_after_a_pause(node):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        clock = World().monotonic
+        asked_s = clock()
+        names = await channel.run({"commandLine": "/bin/false"}, retries=RETRIES_AT_ONCE)
+        (ended,) = await channel.ended(*names)
+        assert ended.retries == RETRIES_AT_ONCE + 1
+        assert clock() - ended.end_age_us / 1e6 - asked_s >= RETRY_PAUSE_S
+
+    node.drive(scenario, retries_max=RETRIES_AT_ONCE + 1)
 
 
 def test_one_that_is_not_wanted_any_more_never_begins(node):

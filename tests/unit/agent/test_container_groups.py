@@ -82,3 +82,14 @@ def test_a_group_that_is_still_in_use_is_left(groups, name, tmp_path):
     below.mkdir(parents=True)
     groups.sweep()
     assert below.is_dir()
+
+
+def test_whether_groups_can_be_made_leaves_nothing(groups, tmp_path):
+    assert not groups.are_allowed()  # no tree at all
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "pids").mkdir()
+    assert groups.are_allowed()
+    assert not [*tmp_path.glob("*/*")]
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / groups.name(1, 1, 0).split("/")[1]).touch()  # in the way
+    assert not groups.are_allowed()
