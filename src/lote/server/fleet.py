@@ -11,7 +11,7 @@ import msgspec
 from lote.domain.node import DRAINING, HALTING, SWITCHED_OFF
 from lote.server.inter_node import fitting_targets, free_places, limit_errors
 from lote.server.memory import FORGET, KEEP, REQUEUE, NodeState, PoolState
-from lote.server.node_orders import order_node
+from lote.server.node_orders import CALL_WITHIN_S, expect_call, order_node
 from lote.server.node_states import move_node, show_occupancy
 from lote.server.owner import Tx
 from lote.server.quotas import core_rehearsal, node_room
@@ -258,6 +258,9 @@ def set_allocation(
     pool.allocation_state = state
     if state == "steady":
         tx.memory.touched_pools.add(pool.key)  # what is still missing may be sought
+        for node in (tx.memory.nodes[key] for key in pool.nodes):
+            if node.state == "creating" and node.lost_at is None:
+                expect_call(tx, node, CALL_WITHIN_S)  # no time-out waits for it any more
     text = msgspec.json.encode(errors).decode() if errors else None
     pool_rows.save_pool(
         tx.db, pool.key, allocation_state=state, allocation_us=tx.now_us, resize_errors=text

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from lote.engines.script import NodeFate, Outcome, Script
+from lote.server.fleet import ORDER_FAILURES_MAX
 from lote.server.node_calls import admit_node, take_node_entry
 from lote.server.node_orders import CALL_WITHIN_S
 from lote.server.reports import apply_report
@@ -324,6 +325,18 @@ def test_a_node_that_never_calls_does_not_keep_its_place(make_bench, why, restar
     assert bench.node_states() == ["idle"]
     assert only_node(bench)["id"] != first
     assert bench.engine.list_nodes()[0].node_id == only_node(bench)["id"]
+    bench.check()
+
+
+def test_a_failed_resize_leaves_no_node_waiting_for_ever(make_bench):
+    fates = [NodeFate(None)] + [NodeFate(None, dies_after_s=1)] * ORDER_FAILURES_MAX
+    bench = make_bench(Script(fate=lambda order: fates.pop(0) if fates else NodeFate()))
+    bench.add_pool(nodes=2)
+    bench.advance(10)
+    assert bench.pool()["resizeErrors"][0]["code"] == "AllocationFailed"
+    assert bench.node_states() == ["creating"]
+    bench.advance(CALL_WITHIN_S + 61)
+    assert bench.node_states() == ["idle"]
     bench.check()
 
 
