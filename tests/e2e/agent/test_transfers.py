@@ -153,7 +153,7 @@ def test_a_source_that_falls_silent(node, blobs, name):
         assert (ended.exit_code, ended.retries) == (None, 0)
         assert dict(ended.failure.details)["FilePath"] == "x"
         assert "sig=good" not in str(ended)
-        assert blobs.requests[f"GET in/{name}"] == 2
+        await channel.until(lambda: blobs.requests[f"GET in/{name}"] == 2)
         assert not agent.task(1, "wd", "x").exists()
 
     node.drive(scenario, IMPATIENT)
@@ -317,6 +317,24 @@ def test_a_stale_run_uploads_nothing(node, blobs):
         assert not agent.task(1, "fileuploadout.txt").exists()
 
     node.drive(scenario, slots=1)
+
+
+def test_a_target_that_falls_silent(node, blobs):
+    """The task did its work; its outputs are lost, which is not tried again."""
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        out = output("kept", f"{blobs.url}/out?sig=good", "slow")
+        task = {**sh("echo kept > kept"), "outputFiles": [out]}
+        task["constraints"] = {"maxTaskRetryCount": 3}
+        [ended] = await channel.ended(*await channel.run(task))
+        assert (ended.exit_code, ended.retries) == (0, 0)
+        assert ended.failure is not None
+        code, category = ended.failure.code, ended.failure.category
+        assert (code, category) == ("FileUploadMiscError", "servererror")
+        await channel.until(lambda: blobs.requests["PUT out/slow"] == 2)
+        assert "sig=good" not in str(ended)
+
+    node.drive(scenario, IMPATIENT)
 
 
 def test_a_killed_task_uploads_nothing(node, blobs):
