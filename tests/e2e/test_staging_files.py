@@ -293,6 +293,37 @@ def test_an_upload_that_fails_and_what_depends_on_it(rig: Rig) -> None:
     assert rig.lote.task("after-blocks")["state"] == "active"
 
 
+def test_an_upload_that_fails_after_the_process_did(rig: Rig) -> None:
+    """Its own condition comes before the default, and behind a listed exit code."""
+    outputs = [destination("f", rig.url("nowhere", "w"))]
+    satisfies, blocks = {"dependencyAction": "satisfy"}, {"dependencyAction": "block"}
+    cases = {
+        "upload": {"fileUploadError": satisfies, "default": blocks},
+        "listed": {
+            "exitCodes": [{"code": 7, "exitOptions": blocks}],
+            "fileUploadError": satisfies,
+        },
+        "default": {"default": satisfies},
+    }
+    for name, conditions in cases.items():
+        parent, child = f"both-{name}", f"after-both-{name}"
+        members = {"outputFiles": outputs, "exitConditions": conditions}
+        rig.lote.add_tasks(
+            {
+                parent: {"commandLine": sh("echo x > f; exit 7")} | members,
+                child: {"commandLine": sh("true"), "dependsOn": {"taskIds": [parent]}},
+            }
+        )
+        info = rig.lote.wait_for_end(parent)
+        assert (info["exitCode"], info["failureInfo"]["code"]) == (7, "FailureExitCode")
+        details = {one["name"]: one["value"] for one in info["failureInfo"]["details"]}
+        assert details["FileUploadError"] == "FileUploadContainerNotFound"
+        assert details["FilePath"] == "wd/f"
+    rig.lote.wait_for_end("after-both-upload")
+    rig.lote.wait_for_end("after-both-default")
+    assert rig.lote.task("after-both-listed")["state"] == "active"
+
+
 def test_the_rest_of_the_outputs_goes_all_the_same(rig: Rig) -> None:
     box = rig.container("rest")
     _, info = rig.run(

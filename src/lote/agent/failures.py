@@ -9,7 +9,7 @@ import signal
 from typing import NamedTuple
 
 from lote.agent.orders import Trouble
-from lote.wire.frames import Failure
+from lote.wire.frames import UPLOAD_FAILED_TOO, Failure
 
 
 class FailureRow(NamedTuple):
@@ -85,6 +85,13 @@ def failure(code: str, *details: tuple[str, str], text: str | None = None) -> Fa
     """The failure of this code; ``text`` instead of the table's."""
     row = FAILURES[code]
     return Failure(row.category, code, text or row.text, [one for one in details if one[1]])
+
+
+def upload_failed_too(cause: Failure, upload: Failure) -> Failure:
+    """The failure of a task whose process failed, and whose outputs could not be stored either."""
+    where = [one for one in upload.details if one[0] == "FilePath"]
+    details = [*cause.details, (UPLOAD_FAILED_TOO, upload.code), *where]
+    return Failure(cause.category, cause.code, cause.message, details)
 
 
 def container_mismatch(*, is_contained: bool) -> Failure:

@@ -24,6 +24,7 @@ from lote.agent.failures import (
     exit_failure,
     failure,
     launch_failure,
+    upload_failed_too,
 )
 from lote.agent.instance import COORDINATED, WORKING, Role, set_outputs_aside
 from lote.agent.layout import Layout
@@ -508,8 +509,9 @@ class Runs:
             work.stop = work.permit = None
             work.end_s = self._clock()
             work.upload_us = int((work.end_s - begun_s) * 1e6)
-            if trouble is not None and work.failure is None:
-                work.failure = trouble
+            if trouble is not None:
+                cause = work.failure
+                work.failure = trouble if cause is None else upload_failed_too(cause, trouble)
             self._finish(work)
             self.pump()
             self._on_change()

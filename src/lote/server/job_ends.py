@@ -27,7 +27,7 @@ from lote.store import special_runs as special_rows
 from lote.store import tasks as task_rows
 from lote.store.events import add_event
 from lote.store.records import COMPLETED, IS_MANAGER, PREPARING, RUNNING, JobCount, TaskRecord
-from lote.wire.frames import Clean, Failure
+from lote.wire.frames import UPLOAD_FAILED_TOO, Clean, Failure
 from lote.wire.task import TaskCreate
 
 DELETE_CHUNK = 500  # tasks removed in one transaction, so that others are not held up
@@ -69,7 +69,8 @@ def _failure_kind(exit_code: int | None, failure: Failure | None) -> FailureKind
     if failure.code in ("TaskEnded", "MaxInternalRetryCountReached"):
         return "ended"
     if failure.code == "FailureExitCode":
-        return "exit_code"
+        is_too = any(name == UPLOAD_FAILED_TOO for name, _ in failure.details)
+        return "file_upload" if is_too else "exit_code"
     return "pre_processing" if exit_code is None else "file_upload"
 
 

@@ -55,6 +55,10 @@ class Hello(_Frame, tag="hello", frozen=True):
     held: list[Held]
 
 
+# The detail of a FailureExitCode that says, with its code, that outputs could not be stored either.
+UPLOAD_FAILED_TOO = "FileUploadError"
+
+
 class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Why a task failed: a row of the task failure codes. Category usererror or servererror."""
 
