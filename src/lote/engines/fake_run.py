@@ -108,4 +108,5 @@ class FakeRun:
             None if retry_us is None else now_us - retry_us,
             0,
             self.end_us - self.attempt_us,
+            user_cpu_us=self.end_us - self.start_us,  # scripted processes compute all the time
         )

@@ -155,7 +155,7 @@ def _end_gang(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entry: Ended)
 
 def _wall_us(placed: Placed, entry: Ended) -> int | None:
     """The time of a task is that of its primary."""
-    return None if placed.number else entry.wall_us
+    return None if placed.number else entry.wall_us or entry.start_age_us - entry.end_age_us
 
 
 def _of_subtask(failure: Failure | None, placed: Placed, node: NodeState) -> Failure:
