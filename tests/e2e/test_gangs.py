@@ -199,9 +199,26 @@ def test_what_all_instances_used_is_in_the_statistics_of_the_task(lote: Lote) ->
     assert (info["result"], info["retryCount"]) == ("success", 1)
     until(lambda: {one["state"] for one in lote.nodes()} == {"idle"}, "idle nodes")
     for path in ("/jobs/j/tasks/busy", "/jobs/j"):
-        stats = msgspec.json.decode(lote.ask("GET", f"{path}?$expand=stats").body)["stats"]
+        stats = statistics_of(lote, path)
         assert seconds(stats["userCPUTime"]) + seconds(stats["kernelCPUTime"]) >= said > 0
         assert seconds(stats["wallClockTime"]) > 0
+
+
+def test_a_coordination_is_counted_also_where_no_command_line_could_follow(lote: Lote) -> None:
+    told = lote.folder / "told-alone"
+    told.touch()
+    told.chmod(0o666)
+    burn = sh(f"i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; times > {told}")
+    lote.add_tasks({"alone": gang(burn, "no-such-program", instances=1)})
+    info = lote.wait_for_end("alone")
+    assert info["failureInfo"]["code"] == "CommandProgramNotFound"
+    stats = statistics_of(lote, "/jobs/j/tasks/alone")
+    assert seconds(stats["userCPUTime"]) + seconds(stats["kernelCPUTime"]) >= burned_s(told) > 0
+
+
+def statistics_of(lote: Lote, path: str) -> dict[str, str]:
+    reply = lote.ask("GET", f"{path}?$expand=stats")
+    return dict(msgspec.json.decode(reply.body)["stats"])
 
 
 @pytest.mark.parametrize("victim", ["server", "primary", "subtask"])

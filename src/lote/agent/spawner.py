@@ -201,12 +201,16 @@ class Spawner:
     def _note_failed(self, order: Order, start_s: float, trouble: Trouble) -> None:
         key, run, number = order[0], order[1], order[2]
         end_s = self._clock()
-        for one in self._lingering:
-            if (one.key, one.run) == (key, run):
-                self._doom(one)  # the run is over, so is what its coordination left
+        left = [one for one in self._lingering if (one.key, one.run) == (key, run)]
+        for one in left:
+            self._doom(one)  # the run is over, so is what its coordination left
         self._notes.append(
-            (orders.ENDED, key, run, number, start_s, end_s, None, 0.0, 0.0, trouble, 0, 0)
-        )
+            (
+                orders.ENDED, key, run, number, start_s, end_s, None,
+                sum(one.user_s for one in left), sum(one.kernel_s for one in left), trouble,
+                sum(one.read_blocks for one in left), sum(one.write_blocks for one in left),
+            )
+        )  # fmt: skip
 
     # -- ending -----------------------------------------------------------------------------
 

@@ -151,8 +151,10 @@ def test_what_containers_used_of_the_processor_is_counted(node, image):
             inside(image, f"{burn}; exit 1") | {"constraints": {"maxTaskRetryCount": 1}},
             inside(image, f"({burn}) >&2 & sleep 1000 & {burn}; wait %1"),
             inside(image, "true", containerRunOptions="--cgroups no-conmon"),
-            inside(image, "sleep 1000") | {"constraints": {"maxWallClockTime": "PT3S"}},
+            inside(image, "touch begun; sleep 1000"),
         )
+        await channel.until(lambda: agent.task(4, "wd/begun").exists(), WITHIN_S)
+        await channel.send(frames.Kill([names[3]]))
         twice, both, uncounted, killed = await channel.ended(*names, within_s=WITHIN_S)
         if counts_use():
             shells = [agent.task(1, f"stdout.{one}txt") for one in ("0.", "")]
