@@ -99,6 +99,7 @@ class FakeNode:
         "_waiting",
         "alive",
         "calls_home",
+        "cleaned",
         "order",
         "start",
         "why",
@@ -110,6 +111,7 @@ class FakeNode:
         self.alive = True
         self.calls_home = False  # true once its start has taken its time
         self.why = ""
+        self.cleaned: list[str] = []
         self._script = script
         self._stage = stage
         self._connection: Connection | None = None
@@ -269,7 +271,7 @@ class FakeNode:
         self._stage.refuse_open(self.order.node_id, frame)
 
     def _clean(self, frame: Clean) -> None:
-        pass  # a scripted node has no directories
+        self.cleaned += frame.directories  # it has none, but was told
 
     def _leave(self, frame: Leave) -> None:
         self._stage.leave(self, f"left its pool: {frame.reason}")

@@ -22,6 +22,7 @@ from lote.server.runs import USER_ENDED, end_now, kill, let_go, requeue, revoke_
 from lote.server.special_runs import end_specials
 from lote.store import nodes as node_rows
 from lote.store import pools as pool_rows
+from lote.store.cleanings import take_cleanings
 from lote.store.events import add_event
 from lote.store.node_users import delete_node_users
 from lote.store.records import IS_MANAGER, RELEASE
@@ -387,6 +388,7 @@ def node_gone(tx: Tx, node_id: str) -> None:
     end_specials(tx, node)
     node_rows.save_node(tx.db, node.key, gone_us=tx.now_us)
     delete_node_users(tx.db, node.key)
+    take_cleanings(tx.db, node.key)
     memory.view.drop_node(node.key)
     pool = memory.pools[node.pool_key]
     pool.nodes.discard(node.key)

@@ -25,6 +25,7 @@ from lote.store import dependencies
 from lote.store import jobs as job_rows
 from lote.store import special_runs as special_rows
 from lote.store import tasks as task_rows
+from lote.store.cleanings import add_cleanings
 from lote.store.events import add_event
 from lote.store.records import COMPLETED, IS_MANAGER, PREPARING, RUNNING, JobCount, TaskRecord
 from lote.wire.frames import UPLOAD_FAILED_TOO, Clean, Failure
@@ -233,14 +234,13 @@ def _clean_elsewhere(tx: Tx, job: JobState, node_keys: Iterable[int | None]) -> 
     for key in {*node_keys}:
         node = tx.memory.nodes.get(key or 0)
         if node is not None and node.pool_key != job.pool_key:
-            clean_node(tx, node.key, [job.directory])
+            clean_node(tx, node, [job.directory])
 
 
 def clean_directories(tx: Tx, pool_key: int | None, directories: list[str]) -> None:
     """Tell the nodes of a pool that nobody needs these directories any more."""
     for node in pool_nodes(tx, pool_key):
-        if node.link is not None:
-            tx.send(node.key, Clean(directories))
+        clean_node(tx, node, directories)
     forget_kept(tx, directories)
 
 
@@ -257,9 +257,12 @@ def pool_nodes(tx: Tx, pool_key: int | None) -> list[NodeState]:
     return [tx.memory.nodes[key] for key in pool.nodes] if pool else []
 
 
-def clean_node(tx: Tx, node_key: int, directories: list[str]) -> None:
-    """Tell one node that nobody needs these directories any more."""
-    tx.send(node_key, Clean(directories))
+def clean_node(tx: Tx, node: NodeState, directories: list[str]) -> None:
+    """Tell one node that nobody needs these directories any more, now or when it calls again."""
+    if node.link is not None:
+        tx.send(node.key, Clean(directories))
+    elif node.boot is not None and not node.is_lost:
+        add_cleanings(tx.db, node.key, directories)
 
 
 def take_off(counts: JobCount, record: TaskRecord) -> None:

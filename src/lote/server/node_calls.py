@@ -26,11 +26,13 @@ from lote.server.runs import amend, begin, container_text, failure_text, let_go,
 from lote.server.special_runs import resume_specials
 from lote.server.start_tasks import noted_start_task
 from lote.store import nodes as node_rows
+from lote.store.cleanings import take_cleanings
 from lote.store.events import add_event
 from lote.store.records import NO_START_TASK
 from lote.wire.formats import format_timestamp
 from lote.wire.frames import (
     AutoStorage,
+    Clean,
     ContainersReady,
     Hello,
     Kill,
@@ -87,6 +89,9 @@ def connect_node(
     start_task = _due_start_task(tx, node, pool, is_new_boot=is_new_boot)
     tx.send(node.key, _setup_of(tx, node, pool, start_task, confirmed, account, auto))
     _repeat_orders(tx, node, hello)
+    directories = take_cleanings(tx.db, node.key)
+    if directories:
+        tx.send(node.key, Clean(directories))
     amend(tx, node, confirmed)  # it may not have heard of that, either
     resume_specials(tx, node)
     if node.deallocation is not None:

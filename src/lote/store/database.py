@@ -34,6 +34,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0014_recent_tasks.sql",
     "0015_pool_use.sql",
     "0016_unmeasured.sql",
+    "0017_cleanings.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -74,6 +74,11 @@ _RULES = (
         " OR node_key NOT IN (SELECT key FROM node)",
     ),
     Rule(
+        "a node that is to remove something has not gone",
+        "SELECT node_key, directory FROM cleaning"
+        " WHERE node_key NOT IN (SELECT key FROM node WHERE gone_us IS NULL)",
+    ),
+    Rule(
         "a completed job has no special task at work",
         "SELECT job_key, node_key FROM special_run JOIN job ON job.key = job_key"
         " WHERE job.state = 'completed' AND special_run.state <> 'completed'",

@@ -341,3 +341,9 @@ CREATE TABLE pool_use (
   network_in_bytes REAL NOT NULL,
   network_out_bytes REAL NOT NULL
 );
+
+CREATE TABLE cleaning (
+  node_key INTEGER NOT NULL,
+  directory TEXT NOT NULL,
+  PRIMARY KEY (node_key, directory)
+) WITHOUT ROWID;

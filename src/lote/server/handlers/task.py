@@ -314,7 +314,7 @@ def _clean(tx: Tx, job_record: JobRecord, record: TaskRecord) -> None:
         pool = tx.memory.pool_of_id(job_record.pool_id)
         keys |= pool.nodes if pool is not None else set()
     for key in sorted(keys & present.keys()):
-        job_ends.clean_node(tx, key, [directory])
+        job_ends.clean_node(tx, present[key], [directory])
 
 
 def _uncount(tx: Tx, job: JobState, record: TaskRecord) -> None:
