@@ -175,6 +175,8 @@ LIMITS = [
           base=POOL | {"enableAutoScale": True, "autoScaleFormula": "x"}),
     Limit("autoScaleEvaluationInterval", "P7D", "P7DT1S",
           base=POOL | {"enableAutoScale": True, "autoScaleFormula": "x"}),
+    Limit("autoScaleEvaluationInterval", "P7D", "P7DT0.0000001S", base={},
+          struct=PoolEnableAutoScale, check=check_pools.check_enable_auto_scale),
     Limit("autoScaleEvaluationInterval", "PT5M", "PT4M59S", base={}, struct=PoolEnableAutoScale,
           check=check_pools.check_enable_auto_scale),
     Limit("resizeTimeout", "PT5M", "PT299S", base={}, struct=PoolResize,
