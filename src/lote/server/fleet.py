@@ -346,6 +346,7 @@ def apply_deallocation(tx: Tx, node: NodeState) -> None:
     is_away = node.link is None
     is_drained = node.deallocation in DRAINING
     if is_away and is_drained and node.lost_at is not None and node.state not in HALTING:
+        requeue_all(tx, node, only_doomed=True)
         return
     runs = list(node.placed.values())
     revoke_backlog(tx, [one for one in runs if one.is_prefetched])
@@ -361,8 +362,11 @@ def apply_deallocation(tx: Tx, node: NodeState) -> None:
         requeue_all(tx, node)
 
 
-def requeue_all(tx: Tx, node: NodeState) -> None:
+def requeue_all(tx: Tx, node: NodeState, *, only_doomed: bool = False) -> None:
+    """Nothing is waited for that the node has, or had been told to kill (``only_doomed``)."""
     for one in list(node.placed.values()):
+        if only_doomed and one.doom == KEEP:
+            continue
         let_go(tx, node, one)
         if one.doom != FORGET:
             requeue(tx, one)

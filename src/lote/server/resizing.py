@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lote.domain.pool import ALLOCATION, POOL
-from lote.server.fleet import set_allocation
-from lote.server.memory import PoolState
+from lote.server.fleet import RESIZE_STOPPED, set_allocation
+from lote.server.memory import NodeState, PoolState
 from lote.server.owner import Tx
 from lote.server.removals import retry_at_once
 from lote.store import pools as rows
+from lote.store.records import PoolRecord
 
 
 def begin_resize(
@@ -31,6 +34,28 @@ def begin_resize(
 def retarget(tx: Tx, pool: PoolState, dedicated: int, low_priority: int, *, option: str) -> None:
     """Give a resize that is under way other targets. Nodes that leave already go on leaving."""
     _aim(tx, pool, dedicated, low_priority, option)
+
+
+def targets_without(
+    tx: Tx, pool: PoolState, record: PoolRecord, named: Iterable[NodeState]
+) -> tuple[int, int]:
+    """The dedicated and low-priority nodes of a steady pool without the named ones.
+
+    They are counted, as a pool whose last resize was stopped or failed has other targets, and a
+    removal is no reason to go on with that; low-priority nodes that are still sought are targets.
+    Nodes that are leaving are in no target any more; for a lost one its replacement is.
+    """
+    nodes = [tx.memory.nodes[key] for key in pool.nodes]
+    replaced = {node.replaces for node in nodes}
+    names = {node.key for node in named}
+    counted = [node for node in nodes if node.state != "leavingpool" and node.key not in replaced]
+    left = [node for node in counted if node.key not in names]
+    dedicated = sum(node.is_dedicated for node in left)
+    low_priority = len(left) - dedicated
+    if RESIZE_STOPPED not in (record.resize_errors or ""):
+        removed = sum(not node.is_dedicated for node in counted) - low_priority
+        low_priority = max(low_priority, record.target_low_priority - removed)
+    return dedicated, low_priority
 
 
 def await_resize(tx: Tx, pool: PoolState, timeout_s: float) -> None:

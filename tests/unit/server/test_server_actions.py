@@ -307,3 +307,16 @@ def test_what_an_away_node_runs_is_ended_or_requeued_as_asked(away, how, option)
     away.advance(60)
     assert away.counts()["failed"] == (option == "terminate")
     away.check()
+
+
+def test_what_an_away_node_had_been_told_to_kill_is_not_waited_for(bench):
+    bench.add_pool(slots=2)
+    bench.add_job()
+    bench.add_tasks(2, seconds=40)
+    (node,) = bench.nodes()
+    bench.engine.cut(node["id"])  # which the server has not seen when it sends its orders
+    act(bench, "disable_node_scheduling", node["id"], settled=False)
+    leave_or_disable(bench, node["id"], "leave", "taskcompletion")
+    assert set(bench.task_states().values()) == {"active"}
+    assert bench.nodes() == []
+    bench.check()

@@ -325,6 +325,61 @@ def test_nodes_that_never_came_are_given_up(make_bench):
     bench.check()
 
 
+def test_a_removal_does_not_go_on_with_a_growth_that_failed(make_bench):
+    fates = [NodeFate(), NodeFate()]
+    bench = make_bench(Script(fate=lambda order: fates.pop() if fates else NodeFate(None)))
+    bench.add_pool(nodes=4, resizeTimeout="PT5M")
+    bench.advance(301)
+    assert codes(bench.pool()) == ["AllocationTimedout"]
+    first, second = (node["id"] for node in bench.nodes())
+    bench.ask("remove_nodes", {"nodeList": [first]}, pool_id="p")
+    assert [node["id"] for node in bench.nodes()] == [second]
+    pool = bench.pool()
+    assert (pool["targetDedicatedNodes"], pool["allocationState"]) == (1, "steady")
+    bench.check()
+
+
+@pytest.mark.parametrize("kind", ["targetDedicatedNodes", "targetLowPriorityNodes"])
+def test_a_removal_does_not_go_on_with_a_resize_that_was_stopped(bench, kind):
+    bench.add_pool(**{"targetDedicatedNodes": 0, kind: 4})
+    bench.add_job()
+    bench.add_tasks(4, seconds=1000)
+    drained = {kind: 0, "nodeDeallocationOption": "taskcompletion", "resizeTimeout": "PT5M"}
+    bench.ask("resize_pool", drained, pool_id="p")
+    bench.advance(301)
+    bench.engine._script = NEVER
+    bench.ask("resize_pool", {kind: 3}, pool_id="p")
+    bench.ask("stop_pool_resize", pool_id="p")
+    bench.advance(1000)
+    assert "ResizeStopped" in codes(bench.pool())
+    assert bench.nodes() == []
+    bench.engine._script = Script()
+    bench.ask("resize_pool", {kind: 2}, pool_id="p")
+    first, second = (node["id"] for node in bench.nodes())
+    bench.engine._script = NEVER
+    bench.ask("resize_pool", {kind: 5, "resizeTimeout": "PT5M"}, pool_id="p")
+    bench.ask("stop_pool_resize", pool_id="p")
+    bench.advance(301)
+    bench.ask("remove_nodes", {"nodeList": [first]}, pool_id="p")
+    bench.advance(100)
+    assert [node["id"] for node in bench.nodes()] == [second]
+    assert (bench.pool()[kind], bench.pool()["allocationState"]) == (1, "steady")
+    bench.check()
+
+
+def test_low_priority_nodes_are_sought_after_a_removal_too(make_bench):
+    fates = [NodeFate(), NodeFate(), NodeFate(None)]
+    bench = make_bench(Script(fate=lambda order: fates.pop(0) if fates else NodeFate()))
+    bench.add_pool(nodes=0, targetLowPriorityNodes=3, resizeTimeout="PT5M")
+    bench.advance(301)
+    first = bench.nodes()[0]["id"]
+    bench.ask("remove_nodes", {"nodeList": [first]}, pool_id="p")
+    bench.advance(1)
+    assert bench.pool()["targetLowPriorityNodes"] == 2
+    assert bench.node_states() == ["idle", "idle"]
+    bench.check()
+
+
 @pytest.mark.parametrize("which", ["lost", "replacement", "both"])
 def test_a_lost_node_and_its_replacement_are_one_node_of_the_target(make_bench, which):
     delays = [0.0, 0.0, 30.0]

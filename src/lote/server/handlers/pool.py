@@ -24,7 +24,7 @@ from lote.server.node_setups import set_up_pool
 from lote.server.owner import Tx
 from lote.server.pages import answer_one, answer_page, page_of
 from lote.server.request import Answer, Request
-from lote.server.resizing import await_resize, begin_delete_pool, begin_resize
+from lote.server.resizing import await_resize, begin_delete_pool, begin_resize, targets_without
 from lote.server.scaling import after_evaluation
 from lote.server.statistics import pool_stats, wants_stats, with_stats
 from lote.server.views import view_pool
@@ -192,7 +192,7 @@ def stop_pool_resize(tx: Tx, request: Request) -> Answer:
 
 
 def remove_nodes(tx: Tx, request: Request) -> Answer:
-    """Take named nodes out of a pool and lower its targets. Refuses: NodeNotFound,
+    """Take named nodes out of a pool, no others, and lower its targets. Refuses: NodeNotFound,
     PoolBeingResized."""
     body: NodeRemove = request.body
     check_removal(body)
@@ -204,15 +204,12 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
             raise Refused("NodeNotFound", values=[("NodeId", node_id)])
         nodes.append(node)
     option = body.node_deallocation_option or "requeue"
-    # Those that are leaving are in no target any more; for a lost one its replacement is.
-    replaced = {tx.memory.nodes[key].replaces for key in pool.nodes}
-    staying = [node for node in nodes if node.state != "leavingpool" and node.key not in replaced]
-    dedicated = sum(node.is_dedicated for node in staying)
+    dedicated, low_priority = targets_without(tx, pool, record, nodes)
     begin_resize(
         tx,
         pool,
-        max(0, record.target_dedicated - dedicated),
-        max(0, record.target_low_priority - (len(staying) - dedicated)),
+        dedicated,
+        low_priority,
         timeout_s=resize_timeout_s(body.resize_timeout),
         option=option,
     )
