@@ -291,7 +291,7 @@ class Runs:
             self._finish(work)
         elif work.exit_code != 0 and work.may_retry():
             self._retry(work)
-        elif work.spec.output_files and self._transfers.wants_upload(work):
+        elif work.has_outputs() and self._transfers.wants_upload(work):
             self._confirm(work)
         else:
             self._finish(work)

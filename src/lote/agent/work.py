@@ -192,10 +192,20 @@ class Work:
     def may_retry(self) -> bool:
         """Whether another attempt is allowed after this one failed. Instances of a task are tried
         again together, which is the server's business."""
-        if self.instance is not None:
-            return False
+        return self.instance is None and self._has_retries_left()
+
+    def _has_retries_left(self) -> bool:
         retries_max = self.retries_max()
         return retries_max < 0 or self.retries < retries_max
+
+    def has_outputs(self) -> bool:
+        """Whether it has outputs to be stored after its exit: of instances only the primary has,
+        and not when all of them are about to be tried again."""
+        if not self.spec.output_files:
+            return False
+        if self.instance is None:
+            return True
+        return self.instance.is_primary and not (self.exit_code and self._has_retries_left())
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

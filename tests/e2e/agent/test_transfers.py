@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import signal
@@ -347,6 +348,34 @@ def test_a_killed_task_uploads_nothing(node, blobs):
         assert ended.exit_code == -9
         assert not channel.of(frames.Confirm)
         assert not [path for path in blobs.blobs if path.startswith("out/")]
+
+    node.drive(scenario)
+
+
+def test_of_instances_only_the_primary_has_outputs(node, blobs):
+    """And only after its last attempt, as with any task."""
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        out = output("../std*", f"{blobs.url}/out?sig=good", "kept")
+        spec = {**sh("echo said"), "outputFiles": [out], "constraints": {"maxTaskRetryCount": 2}}
+        job = frames.JobFacts(7, "job", "workitems/job/job-1", [], 0)
+        await channel.send(job)
+
+        async def fail(key: int, number: int, retries: int) -> frames.Ended:
+            together = {"numberOfInstances": 2, "coordinationCommandLine": "/bin/false"}
+            task = {**spec, "id": f"task-{key}", "multiInstanceSettings": together}
+            run = frames.Run(key, 1, 7, retries, json.dumps(task).encode())
+            hosts = [("127.0.0.1", 1), ("127.0.0.2", 1)]
+            await channel.send(frames.Instance(run, number, hosts))
+            [ended] = await channel.ended((key, 1))
+            return ended
+
+        for key, number, retries in ((1, 1, 2), (2, 0, 0), (3, 0, 1)):
+            assert (await fail(key, number, retries)).exit_code == 1
+        assert not channel.of(frames.Confirm)
+        assert not [path for path in blobs.blobs if path.startswith("out/")]
+        assert (await fail(4, 0, 2)).exit_code == 1
+        assert [path for path in blobs.blobs if path.startswith("out/kept")]
 
     node.drive(scenario)
 
