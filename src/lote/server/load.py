@@ -29,6 +29,7 @@ from lote.server.node_states import show_eligible
 from lote.server.owner import Tx
 from lote.server.placing import held_slots, may_yield
 from lote.server.rehearsals import load_rehearsals
+from lote.server.removals import load_stuck
 from lote.server.runs import doom_gang
 from lote.server.scaling import load_scaling
 from lote.server.special_runs import is_prepared, load_specials
@@ -64,6 +65,7 @@ def load_memory(tx: Tx) -> None:
     for node_record in node_rows.list_present_nodes(tx.db):
         node = add_node_state(tx, node_record)
         node.is_lost = node.state == "unusable" and NODE_LOST in (node_record.errors or "")
+        load_stuck(node, node_record)
         is_awaited = node.state not in ("creating", *SWITCHED_OFF) and not node.is_lost
         if node.link is None and is_awaited:
             await_node(tx, node)

@@ -14,8 +14,10 @@ import msgspec
 from lote.server.memory import NodeState, PoolState
 from lote.server.owner import Tx
 from lote.server.rehearsed_resizes import KINDS, ResizeError
+from lote.server.special_runs import end_specials
 from lote.store import nodes as node_rows
 from lote.store.events import add_event
+from lote.store.records import NodeRecord
 
 RETRY_S = 60.0  # ours: how often an engine is asked again to end a node
 NODE_NOT_REMOVED = "NodeNotRemoved"
@@ -39,6 +41,7 @@ def removal_failed(tx: Tx, node_id: str, why: str) -> None:
         add_event(tx.db, tx.now_us, "node_not_removed", node.id, why)
     node.is_going, node.stuck_why = False, why
     node.is_lost = False  # it is in the pool, as far as anybody knows
+    end_specials(tx, node)
     node.stuck_us = tx.now_us + int(RETRY_S * 1_000_000)
     error = {
         "code": NODE_NOT_REMOVED,
@@ -48,6 +51,12 @@ def removal_failed(tx: Tx, node_id: str, why: str) -> None:
     node_rows.save_node(tx.db, node.key, errors=msgspec.json.encode([error]).decode())
     tx.memory.set_timer(node.stuck_us, "pool", node.pool_key)
     tx.memory.touched_pools.add(node.pool_key)
+
+
+def load_stuck(node: NodeState, record: NodeRecord) -> None:
+    """A node that could not be removed before is tried again with the first look at its pool."""
+    if node.state == "leavingpool" and NODE_NOT_REMOVED in (record.errors or ""):
+        node.stuck_why = "The node could not be removed."
 
 
 def retry_removals(tx: Tx, nodes: Iterable[NodeState]) -> None:

@@ -162,7 +162,7 @@ def load_specials(tx: Tx) -> None:
         node, job = memory.nodes.get(run.node_key), memory.jobs.get(run.job_key)
         if node is None or job is None:
             continue
-        if node.is_lost:
+        if node.is_lost or node.is_stuck:
             continue
         node.specials[run.job_key, run.kind] = run
         preparation = job.preparation

@@ -75,7 +75,9 @@ class ServerMachine(RuleBasedStateMachine):
         self.folder = tempfile.mkdtemp(dir=ram if ram.is_dir() else None)
         logging.disable(logging.CRITICAL)  # failures of the database are told at length
         self.orders = 0
-        self.bench = Bench(Path(self.folder), Script(fate=self.fate), window_tasks=3)
+        self.holds = False
+        script = Script(fate=self.fate, removal=lambda node_id: "held" if self.holds else None)
+        self.bench = Bench(Path(self.folder), script, window_tasks=3)
         self.cut: list[str] = []
 
     def try_ask(self, name: str, body: object = None, **given: Any) -> None:
@@ -324,6 +326,11 @@ class ServerMachine(RuleBasedStateMachine):
             self.bench.settle()
         self.bench.check()
 
+    @rule(holds=st.sampled_from([True, False, False]))
+    def hold_nodes(self, holds: bool) -> None:
+        """From now on the engine cannot remove nodes; or it can."""
+        self.holds = holds
+
     @rule(seconds=st.sampled_from([0.001, 0.025, 0.5, 6, 61]))
     def advance(self, seconds: float) -> None:
         self.bench.advance(seconds)
@@ -399,6 +406,7 @@ class ServerMachine(RuleBasedStateMachine):
     def let_everything_end(self) -> None:
         bench = self.bench
         bench.database.mend()
+        self.holds = False
         bench.advance(REHEARSAL_S)
         self.mend_nodes()
         self.revive_nodes()

@@ -167,3 +167,21 @@ def test_a_stopped_resize_has_both_errors(make_bench, held):
     assert codes(bench) == ["ResizeStopped", "RemoveNodesFailed"]
     assert bench.node_states() == ["leavingpool"]
     bench.check()
+
+
+def test_nothing_is_heard_of_what_prepared_a_job_there(bench, held):
+    bench.add_pool()
+    bench.add_job(jobPreparationTask={"commandLine": "sleep 2"})
+    bench.add_task("t", seconds=5)
+    (node,) = bench.nodes()
+    held.add(node["id"])
+    bench.engine.cut(node["id"])
+    bench.advance(61)
+    bench.check()
+    assert sorted(bench.node_states()) == ["leavingpool", "running"]
+    bench.advance(10)
+    assert bench.task_states() == {"t": "completed"}
+    bench.restart()
+    bench.check()
+    assert sorted(bench.node_states()) == ["idle", "leavingpool"]
+    assert len(told(bench)) == 1, "a new server need not say it again"
