@@ -24,6 +24,8 @@ it, and are what to compare between machines and days. *Must* and *aim* bound th
 ratio where there is one in the same row in bold, else of the figure.
 """
 
+RETIRED = ("or 0.75 of the client's limit",)  # ends of figures that are measured no more
+
 _decoder = msgspec.json.Decoder(Figure)
 
 
@@ -35,10 +37,13 @@ def read_figures(path: Path) -> list[Figure]:
 
 
 def newest(figures: Iterable[Figure]) -> tuple[list[Figure], list[Figure]]:
-    """(the last figure of each kind, all earlier ones with the newest first)."""
+    """(the last figure of each kind, all earlier and retired ones with the newest first)."""
     last: dict[tuple[str, str], Figure] = {}
     earlier: list[Figure] = []
     for figure in figures:
+        if figure.what.endswith(RETIRED):
+            earlier.append(figure)
+            continue
         kind = (figure.question, figure.what)
         if kind in last:
             earlier.append(last[kind])

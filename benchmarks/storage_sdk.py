@@ -223,6 +223,8 @@ def sdk_figures(given: argparse.Namespace) -> Iterator[Figure]:
         yield from_runs(
             QUESTION, f"{what}: official SDK against a server that does nothing", unit, limits, runs
         )
+        shares = [getattr(one.ours, name) / getattr(one.client, name) for one in runs.results]
+        yield from_runs(QUESTION, f"{what}: share of the client's limit", "x", shares, runs)
         limits = [getattr(one.client, name) / getattr(one.azurite, name) for one in runs.results]
         yield from_runs(
             QUESTION, f"{what}: server that does nothing, times Azurite", "x", limits, runs

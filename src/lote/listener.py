@@ -16,6 +16,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import httptools
@@ -23,11 +24,16 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from lote.world import World
+
 URL_BYTES_MAX = 60_000  # a filter of 16,384 characters, all escaped; httptools counts in 16 bits
 HEADERS_MAX = 256  # ours: clients send under 30, and up to 100 of a blob's metadata
 PIPELINE_MAX = 64  # requests sent ahead on one connection; no client in use sends any
 BACKLOG = 2048  # connections that wait to be accepted
 DROPPED_BYTES_MAX = 16 << 20  # of a body that goes on after its answer
+DRAWS = 100
+LOWEST_DRAWN = 20_000  # below it are most of those that programs have by custom
+EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LINGER_S = 2.0  # a refused client may go on sending for so long, and so sees the answer
 FILES_BESIDE = 256  # descriptors for databases, files and children
 # New objects between two looks of the garbage collector at the young ones, and such looks between
@@ -331,22 +337,46 @@ def listen(host: str, port: int) -> socket.socket:
     It listens at once: a port that is only bound may be given to another process that asks for a
     free one, and whoever listens second would be refused later, when nobody expects it any more.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        is_bound = False
+    if port:
+        return _listen(host, port)
+    for drawn in _drawn_ports():
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            is_bound = True
-            listener.listen(BACKLOG)
+            return _listen(host, drawn)
         except OSError as failure:
-            listener.close()
-            if not port and is_bound and failure.errno == errno.EADDRINUSE:
-                continue  # another took the same free port between the two calls
-            raise
-        listener.set_inheritable(False)
-        return listener
+            if failure.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, "no port is free")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(False)
+    return listener
+
+
+def _drawn_ports() -> Iterator[int]:
+    """Ports to try. None from which connections are made: a server that is started again wants its
+    own back, and an agent that dials it meanwhile may be given just that one to dial from, with
+    which it reaches itself, and which is then taken for a minute."""
+    try:
+        first, last = map(int, EPHEMERAL_PORTS.read_text().split())
+    except OSError:  # not Linux
+        first, last = 32768, 65535
+    below, above = range(LOWEST_DRAWN, first), range(last + 1, 1 << 16)
+    ports = below if len(below) >= len(above) else above
+    world = World()
+    for _ in range(DRAWS if ports else 0):
+        yield ports[int(world.chance() * len(ports))]
+    for _ in range(DRAWS):
+        yield 0  # any that the kernel has
 
 
 def bounded(

@@ -5,6 +5,7 @@ import errno
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_a_free_port_that_another_takes_first_is_given_up_for_another(monkeypatc
     monkeypatch.setattr("lote.listener.socket.socket", Overtaken)
     with listen("127.0.0.1", 0) as listener, others[0]:
         assert listener.getsockname()[1] != others[0].getsockname()[1]
+
+
+def test_a_free_port_is_none_from_which_connections_are_made():
+    """What dials a server that is away could else be given that server's port to dial from."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for _ in range(20):
+        with listen("127.0.0.1", 0) as found:
+            assert not first <= found.getsockname()[1] <= last
+
+
+def test_without_others_the_kernel_chooses(monkeypatch, tmp_path):
+    every = tmp_path / "range"
+    every.write_text("1024\t65535\n")
+    monkeypatch.setattr("lote.listener.EPHEMERAL_PORTS", every)
+    with listen("127.0.0.1", 0) as found:
+        assert found.getsockname()[1] > 0
 
 
 def test_a_port_asked_for_by_number_is_not_exchanged_for_another(monkeypatch):
