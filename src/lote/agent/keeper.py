@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import msgspec
@@ -22,6 +20,7 @@ from lote.agent.disk import is_disk_full
 from lote.agent.layout import Layout
 from lote.agent.log import Log
 from lote.agent.task_spec import RETENTION_DEFAULT_S
+from lote.agent.trash import Trash, open_to_us
 from lote.world import World
 
 SCAN_INTERVAL_S = 6 * 3600.0  # of directories with the default retention
@@ -45,13 +44,12 @@ class Keeper:
         self._timer: asyncio.TimerHandle | None = None
         self._scan_timer: asyncio.TimerHandle | None = None
         self._tell_empty: Callable[[], None] | None = None
-        self._remover = ThreadPoolExecutor(1, "remover")
-        self._trashed = 0
+        self._trash = Trash(layout.trash, world, log)
 
     def start(self) -> None:
         """Take over what an earlier life left, and begin to watch; on the running loop."""
         self._load()
-        self._remover.submit(self._empty_trash)
+        self._trash.empty()
         self._scan()
         self._arm()
 
@@ -60,7 +58,7 @@ class Keeper:
         for timer in (self._timer, self._scan_timer):
             if timer is not None:
                 timer.cancel()
-        self._remover.shutdown(wait=False, cancel_futures=True)
+        self._trash.close()
 
     def keep_for(self, directory: str, retention_s: float, lasted_s: float = 0.0) -> None:
         """A task directory came to rest; it may go after this many seconds. ``lasted_s``: how long
@@ -79,7 +77,7 @@ class Keeper:
         self._arm()
 
     def begin_anew(self, directory: str) -> None:
-        """A task begins that was nowhere before: what has its directory is another's, that was
+        """A task comes that no node had before: what has its directory is another's, that was
         deleted while nobody could tell this node."""
         if os.path.lexists(directory):
             self._remove(directory)
@@ -112,27 +110,14 @@ class Keeper:
     def _remove(self, directory: str) -> None:
         if os.path.dirname(os.path.realpath(directory)) != os.path.dirname(directory):
             return  # a link on the way: not ours
-        self._trashed += 1
-        trashed = f"{self._layout.trash}/{self._world.now_us()}-{self._trashed}"
-        try:
-            os.rename(directory, trashed)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._bear(error)
-            trashed = directory  # removed where it is
+        self._trash.take(directory)
         self._latest.pop(directory, None)
-        self._remover.submit(shutil.rmtree, trashed, ignore_errors=True)
 
     def _bear(self, error: OSError) -> None:
         """A full disk is no reason to end; anything else is. Raises the error."""
         if not is_disk_full(error):
             raise error
         self._log.event("retention_not_kept", error=error.strerror)
-
-    def _empty_trash(self) -> None:
-        for name in os.listdir(self._layout.trash):
-            shutil.rmtree(f"{self._layout.trash}/{name}", ignore_errors=True)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -202,17 +187,25 @@ def _task_directories(workitems: str) -> list[str]:
     """``workitems/<job>/<job-n>/<task>``: three levels down."""
     level = [workitems]
     for _ in range(3):
-        level = [
-            entry.path
-            for directory in level
-            for entry in os.scandir(directory)
-            if entry.is_dir(follow_symlinks=False)
-        ]
+        level = [path for directory in level for path in _directories_in(directory)]
     return level
 
 
+def _directories_in(directory: str) -> list[str]:
+    """Those of a job, or of its schedule; none when it has gone."""
+    if not os.access(directory, os.R_OK | os.X_OK):
+        open_to_us(directory)  # a task of our own user closed it
+    with suppress(OSError), os.scandir(directory) as entries:
+        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
 def _last_change_s(directory: str) -> float:
-    """When something changed last in a task directory, as far as its first level tells."""
-    with os.scandir(directory) as entries:
-        times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries]
-    return max([os.stat(directory).st_mtime, *times])
+    """When something changed last in a task directory, as far as its first level tells, or the
+    directory itself where it is closed."""
+    times = [0.0]
+    with suppress(OSError):
+        times.append(os.stat(directory).st_mtime)
+        with os.scandir(directory) as entries:
+            times.extend(entry.stat(follow_symlinks=False).st_mtime for entry in entries)
+    return max(times)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,6 +70,15 @@ class Shelf:
         return sorted(path.name for path in witness.parent.iterdir())
 
 
+def refuse(number: int) -> Callable[..., None]:
+    """A system call that fails with this error."""
+
+    def call(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
 @pytest.fixture
 def shelf(tmp_path):
     return Shelf(tmp_path / "node")
@@ -124,3 +137,34 @@ def test_a_job_that_is_deleted_leaves_no_folder(shelf):
     shelf.live(lambda keeper: keeper.clean(["workitems/s/job-1", "workitems/j/job-1"]))
     left = sorted(path.name for path in Path(shelf.layout.root, "workitems").rglob("*"))
     assert left == ["job-2", "s", "t", "wd"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EXDEV])
+def test_what_cannot_be_moved_is_gone_before_the_next_task_begins(shelf, monkeypatch, number):
+    directory = shelf.add("t")
+
+    def act(keeper: Keeper) -> None:
+        keeper.begin_anew(str(directory))
+        assert not directory.exists()
+        directory.joinpath("wd").mkdir(parents=True)
+        keeper.clean(["workitems/j/job-1/t"])
+        assert not directory.exists()
+
+    monkeypatch.setattr(os, "rename", refuse(number))
+    # What is done in the background may be done when the next task is at work there.
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *arguments, **options: None)
+    shelf.live(act)
+
+
+def test_no_directory_ends_the_agent(shelf, monkeypatch):
+    directory = shelf.add("t")
+    shelf.world.advance(RETENTION_DEFAULT_S + 1)
+
+    def act(keeper: Keeper) -> None:
+        keeper.begin_anew(str(directory))
+        keeper.clean(["workitems/j/job-1/t"])
+
+    monkeypatch.setattr(os, "rename", refuse(errno.EPERM))
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    shelf.live(act)
+    assert directory.exists()
