@@ -148,11 +148,13 @@ def subtask_of(lote: Lote, task_id: str) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.parametrize(("retries", "how"), [(0, "from outside"), (1, "from inside")])
+@pytest.mark.parametrize(
+    ("retries", "how"), [(0, "by a signal"), (1, "from inside"), (0, "by removal")]
+)
 def test_the_death_of_a_container_that_waits_is_that_of_its_subtask(
     lote: Lote, image: str, retries: int, how: str
 ) -> None:
-    name = f"bereft-{retries}"
+    name = how.replace(" ", "-")
     task = gang(image, "true", " ".join(SLEEP)) | {"constraints": {"maxTaskRetryCount": retries}}
     lote.add_tasks({name: task})
     dead: set[str] = set()
@@ -174,11 +176,14 @@ def test_the_death_of_a_container_that_waits_is_that_of_its_subtask(
 
 
 def end_container(container_id: str, how: str) -> None:
-    """End a container, by a signal or by taking from it what it waits for: then its exit code
-    is 0."""
-    inside = ["exec", container_id, "/bin/sh", "-c", "kill -9 -1"]
-    words = ["kill", container_id] if how == "from outside" else inside
-    subprocess.run(["podman", *words], capture_output=True, check=False)
+    """End a container, by a signal, by taking from it what it waits for (then its exit code is 0),
+    or by removing it."""
+    words = {
+        "by a signal": ["kill", container_id],
+        "from inside": ["exec", container_id, "/bin/sh", "-c", "kill -9 -1"],
+        "by removal": ["rm", "--force", container_id],
+    }
+    subprocess.run(["podman", *words[how]], capture_output=True, check=False)
 
 
 def waiting_containers(lote: Lote, task_id: str) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lote.agent.container_engine import ContainerEngine, State
-from lote.agent.container_line import ContainerFailed
+from lote.agent.container_line import ContainerFailed, ContainerGone
 from lote.agent.container_words import Began, Begin, Coordinated, Over
 from lote.agent.disk import is_disk_full
 from lote.agent.launch import prepare_certificates, prepare_directory
@@ -19,6 +19,7 @@ TAIL_BYTES = 2000  # of stderr, where the runtime says why a container did not s
 EXIT_NOT_FOUND = 127  # of podman and docker: no such program in the image
 NOT_FOUND_TEXT = "executable file not found"  # the same of runc and crun; podman 4's code is 125
 EXIT_NOT_RUN = 126  # a program that can't be executed
+EXIT_KILLED = 137  # 128 and SIGKILL, as podman and docker tell it
 
 
 class Attempt:
@@ -89,10 +90,17 @@ class Attempt:
         with self._outputs(directory) as (stdout, stderr):
             process = self._engine.start(container_id, stdout, stderr)
         code = process.wait()
-        state = self._engine.look(container_id)
+        state = self._look_at_end(container_id)
         if not state.has_started:
             raise _not_started(code, state, directory)
         return state.exit_code, state
+
+    def _look_at_end(self, container_id: str) -> State:
+        """How the container is. One that somebody has removed was killed by that."""
+        try:
+            return self._engine.look(container_id)
+        except ContainerGone as gone:
+            return State("exited", EXIT_KILLED, gone.trouble[1], has_started=True, pid=0)
 
     def _begin(self) -> None:
         if self._stop.is_set():

@@ -142,9 +142,11 @@ class Crew:
             thread.start()
         for thread in ending:
             thread.join(FAREWELL_S)
-        if ending:
-            self._engine.sweep()
-        self._engine.leave()
+        try:
+            if ending:
+                self._engine.sweep()
+        finally:
+            self._engine.leave()
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from lote.agent.container_groups import Groups
 from lote.agent.container_line import (
     NODE_LABEL,
     ContainerFailed,
+    ContainerGone,
     create_words,
     full_image_name,
     inside_words,
@@ -35,6 +36,8 @@ LOOK_TIMEOUT_S = 60.0  # for what only asks; pulls may take as long as they take
 CREATE_TIMEOUT_S = 600.0  # some storage drivers copy the whole image
 STOP_LOOK_S = 0.2  # how soon a pull that nobody wants any more is ended
 RUNNING = "running"
+# Of podman and docker, in lower case.
+GONE_TEXTS = ("no such container", "no such object", "already been removed")
 NEVER_STARTED = "0001-"  # StartedAt of a container that has not run
 REMEDY = (
     "Install podman or docker on the machine (or name the command with LOTE_CONTAINER_COMMAND), "
@@ -254,10 +257,15 @@ class ContainerEngine:
         self._run(["kill", "--signal", "KILL", container_id], timeout_s=LOOK_TIMEOUT_S)
 
     def look(self, container_id: str) -> State:
-        """How a container is."""
-        told: dict[str, Any] = json.loads(
-            self._say("inspect", "--type", "container", "--format", "{{json .State}}", container_id)
-        )
+        """How a container is. Raises ContainerGone for one that is not there any more."""
+        words = ["inspect", "--type", "container", "--format", "{{json .State}}", container_id]
+        try:
+            told: dict[str, Any] = json.loads(self._say(*words))
+        except ContainerFailed as failed:
+            code, message, _ = failed.trouble
+            if any(text in message.lower() for text in GONE_TEXTS):
+                raise ContainerGone(code, message) from failed
+            raise
         return State(
             str(told.get("Status", "")).lower(),
             int(told.get("ExitCode", 0)),

@@ -39,6 +39,10 @@ class ContainerFailed(Exception):
         self.trouble = (code, message, subject)
 
 
+class ContainerGone(ContainerFailed):
+    """There is no such container any more: somebody has removed it."""
+
+
 class RunOptions(NamedTuple):
     """A user's options: the words for the command, and whether the container is to stay."""
 

@@ -151,6 +151,10 @@ class JobTask(StartTask):
             self._limit = loop.call_later(work.limit_s, self.kill, phases.KILLED_BY_LIMIT)
         super()._attempt(work)
 
+    def _retry(self, work: Work) -> None:
+        self._drop_limit()  # of the attempt that has ended
+        super()._retry(work)
+
     def _may_retry(self, work: Work) -> bool:
         return self._ended_by is None and super()._may_retry(work)
 

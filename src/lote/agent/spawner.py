@@ -247,13 +247,14 @@ class Spawner:
                 attempt.status = status
                 attempt.end_s = self._clock()
                 attempt.add_use(usage)
-                ended.append(attempt)
+                if attempt.lingers and not attempt.doomed and status == 0:
+                    self._let_linger(attempt)  # before what it left, which may have ended too
+                else:
+                    ended.append(attempt)
             elif heir is not None:
                 heir.add_use(usage)
         for attempt in ended:
-            if attempt.lingers and not attempt.doomed and attempt.status == 0:
-                self._let_linger(attempt)
-            elif childless or not self._strays(attempt):
+            if childless or not self._strays(attempt):
                 self._finish(attempt)
             else:
                 self._doom(attempt)

@@ -201,9 +201,12 @@ class StartTask:
         pause_s = 0.0 if work.retries < RETRIES_AT_ONCE else RETRY_PAUSE_S
         if pause_s and self._tells_of_pauses:
             self._report(work, is_pending=True)
-        work.retries += 1
         work.attempt += 1
-        self._timer = asyncio.get_running_loop().call_later(pause_s, self._attempt, work)
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._try_again, work)
+
+    def _try_again(self, work: Work) -> None:
+        work.retries += 1  # only now: one that is ended before was not tried again
+        self._attempt(work)
 
     def _complete(self, work: Work, trouble: Failure | None) -> None:
         work.end_s = work.end_s or self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -185,6 +186,23 @@ def test_killed_tasks_leave_no_container(node, image):
         assert [one.failure and one.failure.code for one in ended] == ["TaskEnded"] * 2
         assert ended[0].exit_code == 128 + signal.SIGKILL
         assert containers_of(agent.root) == []
+
+    node.drive(scenario, SETTINGS, containers=POOL)
+
+
+def test_a_container_that_somebody_removes_was_killed(node, image):
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        await ready(channel)
+        names = await channel.run(inside(image, "touch begun; sleep 1000"))
+        await channel.until(lambda: agent.task(1, "wd/begun").exists(), WITHIN_S)
+        words = ["podman", "rm", "--force", *containers_of(agent.root)]
+        await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True)
+        (ended,) = await channel.ended(*names, within_s=WITHIN_S)
+        assert ended.exit_code == 128 + signal.SIGKILL
+        assert ended.failure is not None
+        assert ended.failure.code == "FailureExitCode"
+        assert ended.container is not None
+        assert ended.container.state == "exited"
 
     node.drive(scenario, SETTINGS, containers=POOL)
 

@@ -380,6 +380,32 @@ def test_of_instances_only_the_primary_has_outputs(node, blobs):
     node.drive(scenario)
 
 
+def test_a_primary_that_is_ended_with_its_task_stores_nothing(node, blobs):
+    """As when a subtask fails, whatever the condition of its outputs."""
+
+    async def scenario(channel: Channel, agent: Agent) -> None:
+        wanted = [
+            output("../*", f"{blobs.url}/out?sig=good", condition, condition)
+            for condition in ("tasksuccess", "taskfailure", "taskcompletion")
+        ]
+        together = {"numberOfInstances": 2, "coordinationCommandLine": "/bin/true"}
+        task = {**sh("sleep 1000"), "id": "task-1", "outputFiles": wanted}
+        task["multiInstanceSettings"] = together
+        run = frames.Run(1, 1, 7, 0, json.dumps(task).encode())
+        job = frames.JobFacts(7, "job", "workitems/job/job-1", [], 0)
+        hosts = [("127.0.0.1", 1), ("127.0.0.2", 1)]
+        await channel.send(job, frames.Instance(run, 0, hosts))
+        await channel.until(lambda: bool(channel.of(frames.Coordinated)))
+        await channel.send(frames.Kill([(1, 1)]))
+        [ended] = await channel.ended((1, 1))
+        assert ended.failure is not None
+        assert ended.failure.code == "TaskEnded"
+        assert not channel.of(frames.Confirm)
+        assert not [path for path in blobs.blobs if path.startswith("out/")]
+
+    node.drive(scenario)
+
+
 # -- outputs of an agent that was away ----------------------------------------------------------
 
 LARGE = 12 << 20  # one Put Blob, and more than what sockets hold

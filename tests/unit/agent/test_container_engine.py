@@ -11,7 +11,7 @@ import pytest
 
 from lote.agent.container_engine import ContainerEngine
 from lote.agent.container_groups import Groups
-from lote.agent.container_line import ContainerFailed
+from lote.agent.container_line import ContainerFailed, ContainerGone
 from lote.agent.container_words import Begin
 from lote.wire.frames import Registry
 
@@ -33,6 +33,8 @@ case "$*" in
 *"ps --all"*) echo one two ;;
 *info*) echo cgroupfs ;;
 *create*) echo made ;;
+*"--type container"*other) echo "Error: the database is locked" >&2; exit 125 ;;
+*"--type container"*) echo 'Error: No such container "x"' >&2; exit 125 ;;
 esac
 """
 
@@ -121,6 +123,16 @@ def test_why_an_image_cannot_be_had_is_told_without_the_password(stand):
     with pytest.raises(ContainerFailed) as caught:
         fetch(stand, "--privileged")
     assert caught.value.trouble[0] == "ContainerInvalidImage"
+
+
+def test_a_container_that_is_not_there_is_told_from_one_that_nobody_can_look_at(stand):
+    with pytest.raises(ContainerGone) as caught:
+        stand.engine.look("x")
+    assert caught.value.trouble[1] == 'Error: No such container "x"'
+    with pytest.raises(ContainerFailed) as failed:
+        stand.engine.look("other")
+    assert not isinstance(failed.value, ContainerGone)
+    assert failed.value.trouble[0] == "ContainerRuntimeUnavailable"
 
 
 def test_a_pull_that_nobody_wants_any_more_ends(stand):
