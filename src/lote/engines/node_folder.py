@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 from lote.engines.seam import EngineError
@@ -68,10 +69,18 @@ def remove_folder(folder: Path) -> None:
                     if not os.path.islink(path):
                         os.chmod(path, stat.S_IRWXU)
             _remove_tree(folder)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise EngineError(f"the folder of node {folder.name} can't be removed: {error}") from error
 
 
 def _remove_tree(folder: Path) -> None:
-    if os.path.lexists(folder):
+    if not os.path.lexists(folder):
+        return
+    try:
         shutil.rmtree(folder)
+    except RecursionError:  # a task may nest directories deeper than the library goes
+        done = subprocess.run(
+            ["rm", "-rf", "--", folder], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise OSError(done.stderr.partition("\n")[0]) from None
