@@ -14,6 +14,7 @@ from lote.store.invariants import check_invariants
 from lote.store.records import (
     BLOCKED,
     COMPLETED,
+    HAS_MOVED,
     PLACED,
     READY,
     RUNNING,
@@ -299,7 +300,7 @@ class StoreSuite:
         tasks.reactivate_task(db, 1, READY, NOW_US + 9, NOW_US + 10)
         found = tasks.get_task_by_key(db, 1)
         assert found is not None
-        assert (found.phase, found.previous_phase, found.flags) == (READY, COMPLETED, 1)
+        assert (found.phase, found.previous_phase, found.flags) == (READY, COMPLETED, 1 | HAS_MOVED)
         assert (found.state_us, found.modified_us, found.retries) == (NOW_US + 9, NOW_US + 10, 0)
         names = ("start_us", "end_us", "exit_code", "result", "failure", "spans")
         assert {getattr(found, name) for name in names} == {None}

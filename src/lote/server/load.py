@@ -222,7 +222,7 @@ def _load_placed(tx: Tx, row: task_rows.PlacedRow) -> None:
     job = memory.jobs.get(row.job_key)
     if node is None or job is None:
         # Its node went in the very transaction that failed to say so; run it again.
-        task_rows.unplace_tasks(tx.db, [row.key])
+        task_rows.unplace_tasks(tx.db, [row.key], moves=True)
         return
     # Only tasks of one slot are prefetched; those that run come first, so they have their slots.
     is_single = row.slots == 1 and row.phase != PREPARING and not row.flags & IS_MANAGER

@@ -61,8 +61,9 @@ class Placed(msgspec.Struct):
 
     is_preparing: bool = False
     """It is shown as preparing: it came before its job was prepared on the node."""
-    has_begun: bool = False
-    """Its agent has begun with it, as its end says; ``is_running`` if that was told before."""
+    has_begun: bool | None = None
+    """Its agent has begun with it, as its end says; ``is_running`` if that was told before. None:
+    there was no such end."""
     is_unsent: bool = False
     """Its agent does not know it yet: it waits for the preparation."""
     gang: Gang | None = None

@@ -109,7 +109,7 @@ def take_back(tx: Tx, node: NodeState, placed: Placed) -> None:
 
 def unprepare(tx: Tx, placed: Placed) -> None:
     """A task that was preparing is active again: it never ran."""
-    task_rows.requeue_tasks(tx.db, [(tx.now_us, 0, 0, None, placed.key)])
+    task_rows.requeue_tasks(tx.db, [(tx.now_us, 0, 0, None, placed.key)], moves=False)
     _count_active(tx, placed)
     push_ready_rows(tx, placed.job_key, [placed.key])
 
@@ -182,18 +182,28 @@ def _requeue_task(tx: Tx, placed: Placed) -> None:
             )
             end_now(tx, placed, failure)
             return
-    has_begun = placed.is_running or placed.has_begun
+    has_begun = placed.is_running or bool(placed.has_begun)
+    moves = _may_have_begun(placed)
     if placed.is_counted_running or has_begun:
         is_requeue = is_user and has_begun  # REST: requeueCount is of tasks that ran
         is_rerun = is_counted and not is_user
         last_requeue_us = tx.now_us if is_requeue else None
         row = (tx.now_us, int(is_requeue), int(is_rerun), last_requeue_us, placed.key)
-        task_rows.requeue_tasks(tx.db, [row])
+        task_rows.requeue_tasks(tx.db, [row], moves=moves)
     else:
-        task_rows.unplace_tasks(tx.db, [placed.key])
+        task_rows.unplace_tasks(tx.db, [placed.key], moves=moves)
     if placed.is_counted_running:
         _count_active(tx, placed)
     push_ready_rows(tx, placed.job_key, [placed.key])
+
+
+def _may_have_begun(placed: Placed) -> bool:
+    """Whether its node may have a directory of it: not if its agent never heard of it, or says
+    that it was still waiting for a slot. Of a multi-instance task any instance may have begun."""
+    if placed.gang is not None:
+        return True
+    was_waiting = placed.is_prefetched and placed.has_begun is False
+    return not placed.is_unsent and not was_waiting
 
 
 def end_now(tx: Tx, placed: Placed, failure: Failure) -> None:

@@ -35,6 +35,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0015_pool_use.sql",
     "0016_unmeasured.sql",
     "0017_cleanings.sql",
+    "0018_moved_tasks.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -23,6 +23,7 @@ IS_EXCLUSIVE = 64  # of managers: runs on an otherwise empty node
 IS_DEDICATED_ONLY = 128  # of managers: not on low-priority nodes
 HAS_TOKEN = 256
 IS_PREEMPTED = 512  # of what runs: it is being taken off its node for another
+HAS_MOVED = 1024  # it may have begun on a node before: there is more to remove than on its last one
 
 NO_START_TASK = "{}"  # start_task of a node that booted when its pool had none
 

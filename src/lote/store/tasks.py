@@ -11,6 +11,7 @@ from lote.store.instances import delete_instances
 from lote.store.records import (
     BLOCKED,
     COMPLETED,
+    HAS_MOVED,
     IS_PREEMPTED,
     PLACED,
     PREPARING,
@@ -131,11 +132,11 @@ _END = (
 _REQUEUE = (
     f"UPDATE task SET phase = {READY}, previous_phase = phase, previous_us = state_us,"
     " state_us = ?, start_us = NULL, requeues = requeues + ?, reruns = reruns + ?,"
-    f" last_requeue_us = coalesce(?, last_requeue_us), flags = flags & ~{IS_PREEMPTED}"
+    f" last_requeue_us = coalesce(?, last_requeue_us), flags = flags & ~{IS_PREEMPTED} | ?"
     " WHERE key = ?"
 )
 _UNPLACE = (
-    f"UPDATE task SET phase = {READY}, node_key = NULL, flags = flags & ~{IS_PREEMPTED}"
+    f"UPDATE task SET phase = {READY}, node_key = NULL, flags = flags & ~{IS_PREEMPTED} | ?"
     f" WHERE key = ? AND phase = {PLACED}"
 )
 _PLACED = (
@@ -306,14 +307,24 @@ def save_container(db: Connection, key: int, container: str | None) -> None:
     db.execute("UPDATE task SET container = ? WHERE key = ?", (container, key))
 
 
-def requeue_tasks(db: Connection, rows: Iterable[tuple[int, int, int, int | None, int]]) -> None:
-    """Back to ready: (state_us, requeues +, reruns +, last_requeue_us or None, key) each."""
-    db.executemany(_REQUEUE, rows)
+def requeue_tasks(
+    db: Connection, rows: Iterable[tuple[int, int, int, int | None, int]], *, moves: bool = True
+) -> None:
+    """Back to ready: (state_us, requeues +, reruns +, last_requeue_us or None, key) each.
+
+    ``moves``: they may have begun on their nodes, and have directories there.
+    """
+    flag = HAS_MOVED if moves else 0
+    db.executemany(_REQUEUE, [(*row[:-1], flag, row[-1]) for row in rows])
 
 
-def unplace_tasks(db: Connection, keys: Iterable[int]) -> None:
-    """Tasks that a node gave back before they began: ready again, as if never placed."""
-    db.executemany(_UNPLACE, [(key,) for key in keys])
+def unplace_tasks(db: Connection, keys: Iterable[int], *, moves: bool = False) -> None:
+    """Tasks that a node gave back before they began: ready again, as if never placed.
+
+    ``moves``: nobody knows whether they had begun there.
+    """
+    flag = HAS_MOVED if moves else 0
+    db.executemany(_UNPLACE, [(flag, key) for key in keys])
 
 
 def mark_preempted(db: Connection, key: int) -> None:
@@ -329,7 +340,8 @@ def reactivate_task(db: Connection, key: int, phase: int, now_us: int, modified_
         " failure = NULL, retries = 0, reruns = 0, last_retry_us = NULL, spans = NULL,"
         " container = NULL, wall_us = NULL, user_us = NULL, kernel_us = NULL, read_blocks = NULL,"
         " write_blocks = NULL,"
-        f" flags = flags & ~{SATISFIES | IS_PREEMPTED} WHERE key = ?",
+        f" flags = flags & ~{SATISFIES | IS_PREEMPTED}"
+        f" | CASE WHEN node_key IS NULL THEN 0 ELSE {HAS_MOVED} END WHERE key = ?",
         (phase, now_us, modified_us, key),
     )
 

@@ -96,3 +96,89 @@ def test_a_node_of_the_pool_that_a_job_had_before(bench):
     bench.ask("delete_job", job_id="j")
     assert set(told(bench)[first]) == {"workitems/j/job-1"}
     bench.check()
+
+
+def test_a_task_that_was_asked_back_before_it_began_was_on_one_node(bench):
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.add_tasks(30, seconds=0.01)
+    bench.advance(20)
+    for number in range(4):
+        bench.add_task(f"long{number}", seconds=5)
+    held = [one for one in bench.owner.memory.placed.values() if one.is_prefetched]
+    assert held
+    bench.ask("disable_job", {"disableTasks": "wait"}, job_id="j")
+    bench.advance(6)
+    assert not [one for one in bench.owner.memory.placed.values() if one.is_prefetched]
+    bench.ask("enable_job", job_id="j")
+    bench.advance(20)
+    runs = dict(bench.reader.execute("SELECT id, run FROM task WHERE id LIKE 'long%'"))
+    assert max(runs.values()) > 1
+    for task_id in runs:
+        bench.ask("delete_task", job_id="j", task_id=task_id)
+    directories = sorted(directory for names in told(bench).values() for directory in names)
+    assert directories == [f"workitems/j/job-1/{task_id}" for task_id in sorted(runs)]
+    assert bench.desk.forgotten == []
+    bench.check()
+
+
+def test_a_task_that_was_killed_before_it_began_was_on_no_node(bench):
+    bench.add_pool()
+    bench.add_job()
+    bench.add_tasks(30, seconds=0.01)
+    bench.advance(20)
+    bench.add_task("begun", seconds=5)
+    bench.add_task("waits", seconds=5)
+    bench.ask("disable_job", {"disableTasks": "requeue"}, job_id="j")
+    assert bench.task_states()["begun"] == bench.task_states()["waits"] == "active"
+    bench.ask("delete_task", job_id="j", task_id="waits")
+    assert [*told(bench).values()] == [[]]
+    bench.ask("delete_task", job_id="j", task_id="begun")
+    assert [*told(bench).values()] == [["workitems/j/job-1/begun"]]
+    bench.check()
+
+
+def test_a_reactivated_task_was_where_it_ran_before(bench):
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.add_task("t", seconds=1, exits=1)
+    bench.advance(3)
+    first = node_of(bench)
+    option = {"nodeDisableSchedulingOption": "requeue"}
+    bench.ask("disable_node_scheduling", option, pool_id="p", node_id=first)
+    bench.ask("reactivate_task", job_id="j", task_id="t")
+    bench.advance(3)
+    assert node_of(bench) != first
+    bench.ask("delete_task", job_id="j", task_id="t")
+    assert set(map(tuple, told(bench).values())) == {("workitems/j/job-1/t",)}
+    bench.check()
+
+
+def test_a_reactivated_task_that_never_ran_was_on_no_node(bench):
+    bench.add_pool()
+    bench.add_job()
+    bench.ask("disable_job", {"disableTasks": "requeue"}, job_id="j")
+    bench.add_task("t")
+    bench.ask("terminate_task", job_id="j", task_id="t")
+    bench.ask("enable_job", job_id="j")
+    bench.ask("disable_node_scheduling", None, pool_id="p", node_id=bench.nodes()[0]["id"])
+    bench.ask("reactivate_task", job_id="j", task_id="t")
+    bench.ask("delete_task", job_id="j", task_id="t")
+    assert [*told(bench).values()] == [[]]
+    bench.check()
+
+
+def test_where_a_task_was_lost_nobody_knows_whether_it_had_begun(bench):
+    bench.add_pool(nodes=2)
+    bench.add_job()
+    bench.ask("create_task", {"id": "t", "commandLine": "sleep 9"}, job_id="j", settled=False)
+    bench.settle()
+    (placed,) = bench.owner.memory.placed.values()
+    assert not placed.is_running
+    node = bench.owner.memory.nodes[placed.node_key]
+    bench.engine.cut(node.id)
+    bench.settle()
+    bench.advance(600)
+    bench.ask("delete_task", job_id="j", task_id="t")
+    assert bench.desk.forgotten == ["workitems/j/job-1/t"]
+    bench.check()

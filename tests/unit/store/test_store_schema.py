@@ -8,6 +8,7 @@ from importlib import resources
 
 import pytest
 
+from conformance.store_suite import a_task
 from lote.store import (
     database,
     dependencies,
@@ -23,6 +24,7 @@ from lote.store import (
     tasks,
 )
 from lote.store.database import MIGRATIONS, SchemaTooNew, open_reader, open_writer
+from lote.store.records import HAS_MOVED
 from lote.wire.filters import FILTERS
 from lote.wire.odata import parse_filter
 
@@ -103,6 +105,22 @@ def test_jobs_from_before_their_ends_were_summed_keep_their_counts(tmp_path, mon
         1: statistics.Use(4, 10, 20, 30, 40, 50, 60, 5, 2),
         2: statistics.Use(succeeded=3),
     }
+    db.close()
+
+
+def test_tasks_that_were_placed_again_in_an_older_database_have_moved(tmp_path, monkeypatch):
+    path = tmp_path / "account.db"
+    before = MIGRATIONS.index("0018_moved_tasks.sql")
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", MIGRATIONS[:before])
+        db = open_writer(path)
+    tasks.add_tasks(db, [a_task(key, f"t{key}") for key in (1, 2, 3)])
+    db.execute("UPDATE task SET run = key - 1")
+    db.close()
+    db = open_writer(path)
+    assert [one.key for one in tasks.get_tasks_by_key(db, [1, 2, 3]) if one.flags & HAS_MOVED] == [
+        3
+    ]
     db.close()
 
 

@@ -38,6 +38,7 @@ from lote.store.records import (
     COMPLETED,
     HAS_AFFINITY,
     HAS_EXIT_CONDITIONS,
+    HAS_MOVED,
     HAS_TOKEN,
     IS_MULTI_INSTANCE,
     READY,
@@ -308,9 +309,10 @@ def _clean(tx: Tx, job_record: JobRecord, record: TaskRecord) -> None:
     keys = {one.node_key for one in instances.list_instances(tx.db, record.key)}
     if record.node_key is not None:
         keys.add(record.node_key)
-    if record.run > 1 or keys - present.keys():
+    has_moved = record.flags & HAS_MOVED
+    if has_moved or keys - present.keys():
         job_ends.forget_kept(tx, [directory])
-    if record.run > 1:  # it may have been on any node of its pool
+    if has_moved:  # it may have been on any node of its pool
         pool = tx.memory.pool_of_id(job_record.pool_id)
         keys |= pool.nodes if pool is not None else set()
     for key in sorted(keys & present.keys()):
