@@ -108,7 +108,7 @@ class EngineDesk:
         except EngineError as error:
             why = str(error)
             log.error("nodes_not_stopped", extra={"engine": name, "error": why})
-            left = {node.node_id for node in engine.list_nodes()}
+            left = _left_of(engine, node_ids)
         except Exception:
             log.exception("desk_failed")
             left, why = set(node_ids), "The service failed at it; its log says more."
@@ -124,6 +124,16 @@ class EngineDesk:
 
     def _agent_gone(self, node_id: str, why: str) -> None:
         self._owner.tell(fleet.agent_gone, node_id, why)
+
+
+def _left_of(engine: Engine, node_ids: list[str]) -> set[str]:
+    """Which nodes the engine still has; all of these if it does not say, so that they are tried
+    again: nobody would ask any more for one that was told as gone."""
+    try:
+        return {node.node_id for node in engine.list_nodes()}
+    except Exception:
+        log.exception("desk_failed")
+        return set(node_ids)
 
 
 def _work(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:

@@ -136,7 +136,7 @@ def _take_instance_end(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entr
 
 
 def _end_gang(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entry: Ended) -> None:
-    """The primary ended, or a subtask failed: so does the task."""
+    """The primary ended, or a subtask failed: so does the task, on the primary's node."""
     primary = gang.members[0]
     if placed is not primary:
         start_us = primary.start_us
@@ -148,7 +148,7 @@ def _end_gang(tx: Tx, node: NodeState, gang: Gang, placed: Placed, entry: Ended)
             container=None,  # not the primary's
             wall_us=0,
         )
-    record_end(tx, node, primary, entry)
+    record_end(tx, tx.memory.nodes[primary.node_key], primary, entry)
     close_subtasks(tx, gang, is_success=placed is primary)
     doom_gang(tx, gang, FORGET)
 

@@ -13,7 +13,24 @@ from lote.server.owner import Tx
 from lote.server.rehearsed_resizes import KINDS, ResizeError
 from lote.store import pools as pool_rows
 from lote.store.records import PoolRecord
-from lote.wire.check_pools import INTER_NODE_NODES_MAX
+from lote.wire.check_pools import INTER_NODE_NODES_MAX, check_inter_node_targets
+from lote.wire.pool import PoolResize
+
+
+def resize_targets(body: PoolResize, record: PoolRecord) -> tuple[int, int]:
+    """The dedicated and low-priority nodes that a client's resize asks for. A target that is not
+    given stays as it is, and counts; of one that a formula left, as much as there can be. Refuses:
+    InvalidPropertyValue, for a target that is given."""
+    dedicated, low_priority = body.target_dedicated_nodes, body.target_low_priority_nodes
+    limit = INTER_NODE_NODES_MAX if record.inter_node else sys.maxsize
+    is_given = dedicated is not None
+    if dedicated is None:
+        dedicated = min(record.target_dedicated, limit)
+    if low_priority is None:
+        low_priority = min(record.target_low_priority, limit)
+    if record.inter_node:
+        check_inter_node_targets(dedicated, low_priority, is_dedicated_given=is_given)
+    return dedicated, low_priority
 
 
 def fitting_targets(record: PoolRecord) -> dict[bool, int]:

@@ -258,10 +258,11 @@ def pool_nodes(tx: Tx, pool_key: int | None) -> list[NodeState]:
 
 
 def clean_node(tx: Tx, node: NodeState, directories: list[str]) -> None:
-    """Tell one node that nobody needs these directories any more, now or when it calls again."""
+    """Tell one node that nobody needs these directories any more, now or when it calls again:
+    also one that rests or restarts has its disk. Not who has none yet, or never calls again."""
     if node.link is not None:
         tx.send(node.key, Clean(directories))
-    elif node.boot is not None and not node.is_lost:
+    elif node.state != "creating" and not (node.is_lost or node.is_going or node.is_stuck):
         add_cleanings(tx.db, node.key, directories)
 
 

@@ -69,7 +69,7 @@ def enable_scheduling(tx: Tx, node: NodeState) -> None:
         raise Refused(node_refusal(node.state, "set_scheduling"))
     _check_present(node)
     node.scheduling = "enabled"
-    if node.state not in HALTING:
+    if node.state not in HALTING or node.boot is None:  # without: it is off, and is started again
         node.deallocation = None
     events = ("enable",) if node.state == "offline" else ()
     move_node(tx, node, *events, scheduling="enabled", deallocation=node.deallocation)
@@ -114,6 +114,7 @@ def halt_failed(tx: Tx, node_id: str, why: str) -> None:
         restore_node(tx, node)
         return
     move_node(tx, node, "break")
+    _end_action(tx, node)
 
 
 def _end_action(tx: Tx, node: NodeState) -> None:

@@ -94,7 +94,8 @@ def connect_node(
         tx.send(node.key, Clean(directories))
     amend(tx, node, confirmed)  # it may not have heard of that, either
     resume_specials(tx, node)
-    if node.deallocation is not None:
+    is_to_empty = is_to_halt or node.state == "leavingpool" or node.scheduling == "disabled"
+    if node.deallocation is not None and is_to_empty:
         apply_deallocation(tx, node)  # it has not heard of that, if it was away
     if node.state == "unusable" and not is_new_boot and _has_trouble(tx, node):
         show_eligible(tx, node)  # its trouble is not over because it called again; it tells when

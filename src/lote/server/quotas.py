@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 from lote.domain.node import SWITCHED_OFF
-from lote.server.memory import PoolState, Rehearsal
+from lote.server.memory import NodeState, PoolState, Rehearsal
 from lote.server.owner import Tx
 from lote.server.rehearsed import count_act, find_rehearsal
 from lote.store.job_schedules import count_living_schedules
@@ -67,11 +67,20 @@ def node_room(tx: Tx, pool: PoolState, *, is_dedicated: bool) -> Room:
     if pool.engine != "local":
         return room
     pools = tx.memory.pools
-    nodes = tx.memory.nodes.values()
-    local = sum(pools[node.pool_key].engine == "local" for node in nodes if not node.is_lost)
+    local = sum(pools[node.pool_key].engine == "local" for node in _with_a_place(tx))
     limit = tx.settings.local_nodes_max
     text = f"This machine has at most {limit} local nodes in all."
     return min(room, Room(max(0, limit - local), text))
+
+
+def _with_a_place(tx: Tx) -> list[NodeState]:
+    """The nodes that count. A lost one keeps its place for its replacement, also while none can be
+    had, until that is there or the node is sent away."""
+    nodes = list(tx.memory.nodes.values())
+    if not any(node.is_lost for node in nodes):
+        return nodes
+    replaced = {one.replaces for one in nodes if not one.is_lost and one.state != "leavingpool"}
+    return [one for one in nodes if not one.is_lost or not (one.is_going or one.key in replaced)]
 
 
 def _core_room(tx: Tx, pool: PoolState, is_dedicated: bool) -> Room:
@@ -83,10 +92,8 @@ def _core_room(tx: Tx, pool: PoolState, is_dedicated: bool) -> Room:
     pools = tx.memory.pools
     used = sum(
         pools[node.pool_key].cores
-        for node in tx.memory.nodes.values()
-        if node.is_dedicated == is_dedicated
-        and node.state not in SWITCHED_OFF
-        and not node.is_lost  # its replacement counts
+        for node in _with_a_place(tx)
+        if node.is_dedicated == is_dedicated and node.state not in SWITCHED_OFF
     )
     if quota is None or is_rehearsed:
         quota = used

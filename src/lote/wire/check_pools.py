@@ -82,14 +82,18 @@ def check_resize(resize: PoolResize) -> None:
     check_duration("resizeTimeout", resize.resize_timeout, RESIZE_TIMEOUT_MIN_S)
 
 
-def check_inter_node_targets(dedicated: int, low_priority: int, prefix: str = "") -> None:
+def check_inter_node_targets(
+    dedicated: int, low_priority: int, prefix: str = "", *, is_dedicated_given: bool = True
+) -> None:
     """No more nodes, both kinds together, than may reach each other. Refuses:
-    InvalidPropertyValue. Source: quotas and limits, pools with inter-node communication."""
+    InvalidPropertyValue, for the dedicated ones unless there are none or none were given. Source:
+    quotas and limits, pools with inter-node communication."""
     if dedicated + low_priority <= INTER_NODE_NODES_MAX:
         return
-    name = "targetDedicatedNodes" if dedicated else "targetLowPriorityNodes"
+    is_dedicated = dedicated > 0 and is_dedicated_given
+    name = "targetDedicatedNodes" if is_dedicated else "targetLowPriorityNodes"
     reason = f"A pool with inter-node communication has at most {INTER_NODE_NODES_MAX} nodes."
-    raise invalid_property(prefix + name, dedicated or low_priority, reason)
+    raise invalid_property(prefix + name, dedicated if is_dedicated else low_priority, reason)
 
 
 def check_enable_auto_scale(

@@ -73,6 +73,8 @@ class BenchDesk:
         self._asked: list[Callable[[], None]] = []
         self.refuses: str | None = None
         """Why the engine can't start nodes, if it can't."""
+        self.holds: str | None = None
+        """Why the engine can't switch nodes off, if it can't."""
         self.forgotten: list[str] = []
         engine.watch = lambda node_id, why: owner.tell(fleet.agent_gone, node_id, why)
 
@@ -109,6 +111,9 @@ class BenchDesk:
             self._owner.tell(fleet.order_failed, [one.node_id for one in orders], str(error))
 
     def _halt(self, node_id: str, wipes: bool) -> None:
+        if self.holds:
+            self._owner.tell(node_actions.halt_failed, node_id, self.holds)
+            return
         self._engine.halt_nodes([node_id], wipes=wipes)
         self._owner.tell(node_actions.node_halted, node_id)
 

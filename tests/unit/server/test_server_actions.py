@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lote.engines.script import NodeFate, Script
+from lote.store.nodes import save_node
+
 NODE = {"pool_id": "p"}
 OPTIONS = {
     "reboot_node": "nodeRebootOption",
@@ -183,6 +186,71 @@ def test_what_a_node_restarts_with_outlives_scheduling_off_and_on(busy, name):
     assert busy.task("t0")["executionInfo"]["requeueCount"] == 0
     assert busy.counts()["succeeded"] == 3
     busy.check()
+
+
+def option_of(bench, node_id):
+    return bench.owner.memory.node_of_id(node_id).deallocation
+
+
+def run_through_broken_connections(bench, task_id="long"):
+    """A task of a node in the pool that calls again and again, and again after a restart."""
+    bench.add_job()
+    bench.add_task(task_id, seconds=100)
+    (node,) = bench.nodes()
+    assert (node["state"], node["schedulingState"]) == ("running", "enabled")
+    for _ in range(2):
+        bench.engine.cut(node["id"])
+        bench.advance(1)
+        bench.engine.mend(node["id"])
+        bench.advance(1)
+    bench.restart()
+    bench.advance(1)
+    task = bench.task(task_id)
+    assert task["state"] == "running"
+    assert task["executionInfo"]["requeueCount"] == 0
+    bench.check()
+
+
+@pytest.mark.parametrize("name", ["reboot_node", "reimage_node"])
+@pytest.mark.parametrize("option", ["requeue", "terminate", "taskcompletion"])
+def test_scheduling_on_while_a_node_comes_back_leaves_nothing_behind(make_bench, name, option):
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=5)))
+    bench.add_pool()
+    bench.advance(6)
+    (node,) = bench.nodes()
+    act(bench, "disable_node_scheduling", node["id"], option)
+    act(bench, name, node["id"], option)
+    bench.advance(1)
+    assert boot_of(bench, node["id"]) is None, "it is off, and its agent is being started"
+    bench.ask("enable_node_scheduling", node_id=node["id"], **NODE)
+    assert option_of(bench, node["id"]) is None
+    bench.check()
+    bench.advance(10)
+    run_through_broken_connections(bench)
+
+
+@pytest.mark.parametrize("name", ["reboot_node", "reimage_node", "deallocate_node"])
+def test_a_node_that_cannot_be_switched_off_keeps_no_option(bench, name):
+    bench.add_pool()
+    (node,) = bench.nodes()
+    bench.desk.holds = "it hangs"
+    act(bench, name, node["id"], "requeue")
+    assert bench.node_states() == ["unusable"]
+    assert option_of(bench, node["id"]) is None
+    bench.check()
+    bench.desk.holds = None
+    bench.engine.close(leave_nodes=False)  # as a stop of the whole service
+    bench.restart()
+    bench.advance(1)
+    run_through_broken_connections(bench)
+
+
+def test_an_option_that_an_earlier_version_left_is_not_followed(bench):
+    bench.add_pool()
+    key = bench.owner.memory.node_of_id(bench.nodes()[0]["id"]).key
+    bench.owner.call(lambda tx: save_node(tx.db, key, deallocation="requeue"))
+    bench.restart()
+    run_through_broken_connections(bench)
 
 
 def test_scheduling_off_hastens_a_restart(busy):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lote.engines.script import NodeFate, Script
+
 
 @pytest.fixture
 def away(bench):
@@ -67,6 +69,64 @@ def test_a_node_that_never_comes_back_is_owed_nothing(away):
     away.advance(120)
     assert owed(away) == []
     away.check()
+
+
+@pytest.fixture
+def slow(make_bench):
+    """A job that ran on a node whose agent takes a while to start."""
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=5)))
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=1)
+    bench.advance(10)
+    return bench
+
+
+@pytest.mark.parametrize("how", ["reboot_node", "deallocate_node", "stop of the service"])
+def test_a_node_without_an_agent_has_its_disk(slow, how):
+    node_id = node_of(slow)
+    if how == "stop of the service":
+        slow.engine.close(leave_nodes=False)
+        slow.restart()
+    else:
+        slow.ask(how, pool_id="p", node_id=node_id)
+        slow.advance(1)
+    assert slow.owner.memory.node_of_id(node_id).boot is None
+    slow.ask("delete_job", job_id="j")
+    slow.advance(1)
+    assert owed(slow) == [("workitems/j/job-1",)]
+    slow.check()
+    if how == "deallocate_node":
+        slow.restart()
+        slow.advance(100)
+        slow.ask("start_node", pool_id="p", node_id=node_id)
+    slow.advance(10)
+    assert slow.node_states() == ["idle"]
+    assert told(slow)[node_id] == ["workitems/j/job-1"]
+    assert owed(slow) == []
+    slow.check()
+
+
+def test_a_node_that_never_called_is_owed_nothing(make_bench):
+    bench = make_bench(Script(fate=lambda order: NodeFate(start_s=5)))
+    bench.add_pool()
+    bench.add_job()
+    bench.ask("delete_job", job_id="j")
+    assert owed(bench) == []
+
+
+def test_a_node_that_cannot_be_removed_is_owed_nothing(make_bench):
+    bench = make_bench(Script(removal=lambda node_id: "it hangs"))
+    bench.add_pool()
+    bench.add_job()
+    bench.add_task("t", seconds=1)
+    bench.advance(3)
+    bench.ask("resize_pool", {"targetDedicatedNodes": 0}, pool_id="p")
+    assert bench.node_states() == ["leavingpool"]
+    bench.ask("delete_job", job_id="j")
+    bench.advance(1)
+    assert owed(bench) == []
+    bench.check()
 
 
 def test_all_nodes_where_a_task_may_have_been(bench):

@@ -127,6 +127,23 @@ def test_a_failed_coordination_fails_all_of_it(make_bench):
     bench.check()
 
 
+def test_nodes_remember_a_task_that_a_subtask_failed(make_bench):
+    script = Script(coordination=lambda task, number: Outcome(1.0, 7 if number == 1 else 0))
+    bench = make_bench(script)
+    bench.add_pool(nodes=3, enableInterNodeCommunication=True)
+    bench.add_job()
+    bench.add_task("g", **gang())
+    bench.advance(3)
+    primary = bench.task("g")["nodeInfo"]["nodeId"]
+    for node in bench.nodes():
+        (recent,) = node["recentTasks"]
+        is_primary = node["id"] == primary
+        assert (recent["taskId"], "subtaskId" in recent) == ("g", not is_primary)
+        assert (node["totalTasksRun"], node["totalTasksSucceeded"]) == (int(is_primary), 0)
+    assert [len(node.recent) for node in bench.owner.memory.nodes.values()] == [1, 1, 1]
+    bench.check()
+
+
 def test_it_is_retried_as_one(make_bench):
     failures = [1, 2]
 

@@ -89,6 +89,23 @@ def test_a_formula_gets_what_there_can_be_and_an_error(bench):
     bench.check()
 
 
+def test_what_a_formula_left_refuses_no_resize(bench):
+    formula = "$TargetDedicatedNodes = 120; $TargetLowPriorityNodes = 0;"
+    bench.ask("create_pool", scaling(formula))
+    bench.ask("disable_pool_auto_scale", pool_id="p")
+    values = refused_values(bench, "resize_pool", {"targetLowPriorityNodes": 5}, pool_id="p")
+    assert (values["PropertyName"], values["PropertyValue"]) == ("targetLowPriorityNodes", "5")
+    bench.ask("resize_pool", {"targetLowPriorityNodes": 0}, pool_id="p")
+    assert current(bench) == (100, 0)
+    pool = bench.pool()
+    assert (pool["targetDedicatedNodes"], pool["targetLowPriorityNodes"]) == (100, 0)
+    assert "resizeErrors" not in pool
+    bench.ask("resize_pool", {"targetDedicatedNodes": 95}, pool_id="p")
+    bench.ask("resize_pool", {"targetLowPriorityNodes": 5}, pool_id="p")
+    assert current(bench) == (95, 5)
+    bench.check()
+
+
 def test_those_that_are_leaving_have_their_places_until_they_are_gone(make_bench):
     bench = make_bench(Script(fate=lambda order: NodeFate(start_s=1)))
     bench.add_pool(nodes=100, **LINKED)

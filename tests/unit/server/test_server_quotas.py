@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from bench import a_job, a_pool
+
+from lote.engines.script import NodeFate, Script
 
 HOUR_S = 3600
 
@@ -94,6 +97,34 @@ def test_a_lost_node_takes_no_cores_from_its_replacement(make_bench):
     pool = bench.pool()
     assert (pool["currentDedicatedNodes"], codes(pool)) == (1, [])
     assert bench.node_states() == ["idle"]
+    bench.check()
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_node_keeps_its_cores_while_it_cannot_be_replaced(make_bench, lost):
+    failing = set()
+
+    def fate(order):
+        is_failing = order.pool_id in failing
+        return NodeFate(None, dies_after_s=1) if is_failing else NodeFate()
+
+    bench = make_bench(Script(fate=fate), dedicated_core_quota=4 * lost)
+    bench.add_pool(nodes=lost)
+    failing.add("p")
+    for node in bench.nodes():
+        bench.engine.kill_node(node["id"])
+    bench.advance(10)
+    assert bench.node_states() == ["unusable"] * lost
+    bench.add_pool("q", nodes=1)
+    assert codes(bench.pool("q")) == ["AccountCoreQuotaReached"]
+    assert bench.nodes("q") == []
+    bench.check()
+    failing.clear()
+    bench.advance(120)
+    assert bench.node_states() == ["idle"] * lost
+    bench.ask("resize_pool", {"targetDedicatedNodes": 0}, pool_id="p")
+    bench.ask("resize_pool", {"targetDedicatedNodes": 1}, pool_id="q")
+    assert (codes(bench.pool("q")), bench.node_states("q")) == ([], ["idle"])
     bench.check()
 
 

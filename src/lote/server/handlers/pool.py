@@ -12,6 +12,7 @@ from lote.server.conditions import check_write
 from lote.server.container_rules import check_pool_containers
 from lote.server.fleet import begin_leave, hasten_leave, set_allocation
 from lote.server.handlers.certificates import check_certificates
+from lote.server.inter_node import resize_targets
 from lote.server.job_manager import reseat_manager
 from lote.server.memory import PoolState
 from lote.server.new_pools import (
@@ -35,7 +36,6 @@ from lote.store.lists import list_pools as page_of_pools
 from lote.store.records import PoolRecord
 from lote.wire.check_nodes import check_removal
 from lote.wire.check_pools import (
-    check_inter_node_targets,
     check_pool,
     check_pool_replace,
     check_pool_update,
@@ -155,12 +155,7 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
     record, pool = changeable_pool(tx, request, "resize")
     if record.enable_auto_scale:
         raise Refused("OperationNotValidOnPool", values=[("Reason", _SCALES)])
-    dedicated = body.target_dedicated_nodes
-    low_priority = body.target_low_priority_nodes
-    dedicated = record.target_dedicated if dedicated is None else dedicated
-    low_priority = record.target_low_priority if low_priority is None else low_priority
-    if record.inter_node:
-        check_inter_node_targets(dedicated, low_priority)
+    dedicated, low_priority = resize_targets(body, record)
     begin_resize(
         tx,
         pool,
