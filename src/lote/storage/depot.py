@@ -53,7 +53,7 @@ class Depot:
         self.buffers = Buffers(BUFFERS_KEPT)
         self.transfers = asyncio.Semaphore(TRANSFERS_MAX)
         self.writer = Writer(connection, world, Chores(self.pins), self._unlink, self.reserve)
-        self._reader = Reader(self._database)
+        self._reader = Reader(self._database, world)
         self._files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="storage-file")
         self._pushes = ThreadPoolExecutor(PUSH_THREADS, thread_name_prefix="storage-push")
         self._sweeper = threading.Thread(target=self._sweep, name="storage-sweep", daemon=True)
@@ -77,6 +77,10 @@ class Depot:
     async def read(self, query: Query[T]) -> T:
         """Run a query on the last commit."""
         return await self._reader.read(query)
+
+    async def glance(self, query: Query[T]) -> T:
+        """The same for a query of a few rows that opens no file."""
+        return await self._reader.glance(query)
 
     async def write(self, change: Change[T], *, frees: bool = False) -> T:
         """Apply a change; it is on the disk when this returns. One that ``frees`` room, a delete,

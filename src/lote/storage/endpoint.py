@@ -44,4 +44,4 @@ class Endpoint(NamedTuple):
 
 async def read_container(depot: Depot, account: str, name: str) -> Container | None:
     """A container as it was last committed; None if there is none of this name."""
-    return await depot.read(lambda connection: find_container(connection, account, name))
+    return await depot.glance(lambda connection: find_container(connection, account, name))

@@ -80,7 +80,7 @@ class Sender:
         ``wanted`` refuses a blob that is not there. Refuses: what ``container`` and it refuse.
         """
 
-        def look(connection: sqlite3.Connection) -> Outgoing | None:
+        def look(connection: sqlite3.Connection, *, is_glance: bool = False) -> Outgoing | None:
             blob = find_blob(connection, container(connection), name, snapshot)
             start, end = wanted(blob)
             if blob is None:
@@ -88,9 +88,12 @@ class Sender:
             if start >= end:
                 return Outgoing(blob, start, end, b"", None, ())
             if blob.content is None:
-                return self._hold_parts(connection, blob, start, end)
-            return self._hold_whole(connection, blob, start, end)
+                return None if is_glance else self._hold_parts(connection, blob, start, end)
+            return self._hold_whole(connection, blob, start, end, is_glance)
 
+        found = await self._depot.glance(partial(look, is_glance=True))
+        if found is not None:
+            return found
         for _ in range(RETRIES_MAX):
             found = await self._depot.read(look)
             if found is not None:
@@ -98,7 +101,7 @@ class Sender:
         raise Refused("ServerBusy", "The blob is being replaced again and again.")
 
     def _hold_whole(
-        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int
+        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int, is_glance: bool
     ) -> Outgoing | None:
         row = connection.execute(
             "SELECT file, substr(bytes, ?, ?) FROM content WHERE id = ?",
@@ -109,6 +112,8 @@ class Sender:
         file, inline = row
         if file is None:
             return Outgoing(blob, start, end, inline, None, ())
+        if is_glance:  # opening a file may take the disk a while
+            return None
         try:
             return Outgoing(blob, start, end, None, self._open(file), ())
         except FileNotFoundError:

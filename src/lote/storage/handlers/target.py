@@ -72,7 +72,7 @@ async def read_blob(call: Call, endpoint: Endpoint) -> blob.Blob:
     """The row of the blob or snapshot that a request reads. Refuses: what ``read_check_of``
     does."""
     check_readable, container, snapshot = read_check_of(call), container_of(call), snapshot_of(call)
-    return await endpoint.depot.read(
+    return await endpoint.depot.glance(
         lambda connection: check_readable(
             blob.find_blob(connection, container(connection), call.blob, snapshot)
         )
