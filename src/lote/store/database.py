@@ -36,6 +36,7 @@ MIGRATIONS: tuple[str, ...] = (
     "0016_unmeasured.sql",
     "0017_cleanings.sql",
     "0018_moved_tasks.sql",
+    "0019_forgotten_numbers.sql",
 )
 """Applied in order; the database's ``user_version`` counts those it has."""
 

@@ -5,7 +5,8 @@ range. A parent that satisfies closes them. ``satisfied_number`` remembers which
 have been satisfied, because ``4`` and ``04`` are the same member of a range. A child all of whose
 requirements have been closed waits for nothing any more, so its ranges are dropped. What has been
 closed for a child stays closed: when the task that closed a number is deleted or reactivated, the
-number is taken out of the ranges that hold it, so that it counts for those that come later only.
+number moves to ``forgotten_number``, with the last key that a task has by then. Keys only grow:
+tasks up to that key have had the number, those that come later wait for it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,21 @@ FAILED_LOOKS_MAX = 1000  # ours: failed tasks of a job looked at to explain why 
 ID_CHARS_MAX = 64  # REST: Add Task, id
 
 _ADD_RANGE = "INSERT INTO dependency_range (job_key, first, last, child_key) VALUES (?, ?, ?, ?)"
+_CHILDREN = (
+    "SELECT child_key FROM dependency_range WHERE job_key = ?1 AND first <= ?2 AND last >= ?2"
+    " AND child_key > coalesce((SELECT until_key FROM forgotten_number"
+    " WHERE job_key = ?1 AND number = ?2), 0)"
+)
+_FORGET = (
+    "INSERT OR REPLACE INTO forgotten_number (job_key, number, until_key)"
+    " SELECT ?1, ?2, (SELECT max(key) FROM task) WHERE EXISTS (SELECT 1 FROM dependency_range"
+    " WHERE job_key = ?1 AND first <= ?2 AND last >= ?2)"
+)
+_DROP_FORGOTTEN = (
+    "DELETE FROM forgotten_number WHERE job_key = ?1 AND number BETWEEN ?2 AND ?3"
+    " AND NOT EXISTS (SELECT 1 FROM dependency_range"
+    " WHERE job_key = ?1 AND first <= ?3 AND last >= ?2)"
+)
 _CLOSE = (
     "UPDATE task SET waiting = waiting - ?1, phase ="
     f" CASE WHEN phase = {BLOCKED} AND waiting <= ?1 THEN {READY} ELSE phase END"
@@ -92,7 +108,7 @@ def satisfy(db: Connection, job_key: int, parent_key: int, parent_id: str) -> li
         ready += [key for key, phase, _ in rows if phase == READY]
         free = ",".join(str(key) for key, _, waiting in rows if waiting <= 0)
         if free and _has_ranges(db, job_key):
-            db.execute(f"DELETE FROM dependency_range WHERE child_key IN ({free})")
+            _drop_ranges(db, job_key, free)
     return sorted(ready)
 
 
@@ -111,7 +127,7 @@ def forget_parent(db: Connection, job_key: int, parent_key: int, parent_id: str)
     if others:
         return
     db.execute("DELETE FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number))
-    _cut_ranges(db, job_key, number)
+    db.execute(_FORGET, (job_key, number))
 
 
 def list_awaited(db: Connection, child_key: int, limit: int) -> list[str]:
@@ -151,7 +167,7 @@ def _blocking_in_ranges(db: Connection, job_key: int, child_key: int, limit: int
         number = number_of(task_id)
         if number is None or not any(first <= number <= last for first, last in ranges):
             continue
-        if not _is_closed(db, job_key, number) and len(found) < limit:
+        if not _was_closed(db, job_key, number, child_key) and len(found) < limit:
             found.append(task_id)
     return found
 
@@ -164,27 +180,15 @@ def _spellings(number: int) -> list[str]:
 
 def _children_in_range(db: Connection, job_key: int, number: int) -> list[int]:
     """Keys of tasks that wait for a range with this number in it, once a range."""
-    rows = db.execute(
-        "SELECT child_key FROM dependency_range WHERE job_key = ? AND first <= ? AND last >= ?",
-        (job_key, number, number),
-    )
-    return [row[0] for row in rows]
+    return [row[0] for row in db.execute(_CHILDREN, (job_key, number))]
 
 
-def _cut_ranges(db: Connection, job_key: int, number: int) -> None:
-    """Who waits for a range with this number has had it: it does not count for them again."""
-    cut = db.execute(
-        "DELETE FROM dependency_range WHERE job_key = ? AND first <= ? AND last >= ?"
-        " RETURNING first, last, child_key",
-        (job_key, number, number),
+def _drop_ranges(db: Connection, job_key: int, child_keys: str) -> None:
+    """These tasks wait for nothing any more; nor does it matter to them what is forgotten."""
+    gone = db.execute(
+        f"DELETE FROM dependency_range WHERE child_key IN ({child_keys}) RETURNING first, last"
     ).fetchall()
-    rest = [
-        (job_key, start, end, child_key)
-        for first, last, child_key in cut
-        for start, end in ((first, number - 1), (number + 1, last))
-        if start <= end
-    ]
-    db.executemany(_ADD_RANGE, rest)
+    db.executemany(_DROP_FORGOTTEN, [(job_key, first, last) for first, last in set(gone)])
 
 
 def _has_ranges(db: Connection, job_key: int) -> bool:
@@ -197,6 +201,15 @@ def _is_closed(db: Connection, job_key: int, number: int) -> bool:
         "SELECT 1 FROM satisfied_number WHERE job_key = ? AND number = ?", (job_key, number)
     ).fetchone()
     return row is not None
+
+
+def _was_closed(db: Connection, job_key: int, number: int, child_key: int) -> bool:
+    """Whether a number is closed for this child, forgotten since or not."""
+    row = db.execute(
+        "SELECT 1 FROM forgotten_number WHERE job_key = ? AND number = ? AND until_key >= ?",
+        (job_key, number, child_key),
+    ).fetchone()
+    return row is not None or _is_closed(db, job_key, number)
 
 
 def _is_news(db: Connection, job_key: int, number: int) -> bool:

@@ -136,6 +136,11 @@ _RULES = (
         " WHERE child_key NOT IN (SELECT key FROM task)",
     ),
     Rule(
+        "a number that is forgotten belongs to a job, and no task is to come that has had it",
+        "SELECT job_key, number FROM forgotten_number WHERE job_key NOT IN (SELECT key FROM job)"
+        " OR until_key >= coalesce((SELECT value FROM fact WHERE name = 'next_task_key'), 0)",
+    ),
+    Rule(
         "tasks that run on a node fit into its slots, or there is one",
         "SELECT node.id, sum(task.slots) FROM task JOIN node ON node.key = node_key"
         f" JOIN pool ON pool.key = pool_key WHERE phase = {RUNNING} GROUP BY node.key"
@@ -190,7 +195,11 @@ def _miscounted_requirements(db: Connection) -> list[tuple[object, ...]]:
             "SELECT key, id, waiting, open FROM (SELECT task.key, task.id, waiting,"
             " (SELECT count(*) FROM dependency WHERE child_key = task.key)"
             " + coalesce((SELECT sum(last - first + 1 - (SELECT count(*) FROM satisfied_number"
-            " AS done WHERE done.job_key = wanted.job_key AND number BETWEEN first AND last))"
+            " AS done WHERE done.job_key = wanted.job_key AND number BETWEEN first AND last)"
+            " - (SELECT count(*) FROM forgotten_number AS had"
+            " WHERE had.job_key = wanted.job_key AND number BETWEEN first AND last"
+            " AND until_key >= wanted.child_key AND NOT EXISTS (SELECT 1 FROM satisfied_number"
+            " AS done WHERE done.job_key = had.job_key AND done.number = had.number)))"
             " FROM dependency_range AS wanted WHERE child_key = task.key), 0) AS open"
             " FROM task JOIN job ON job.key = task.job_key WHERE job.state <> 'deleting')"
             " WHERE max(waiting, 0) <> open"

@@ -65,6 +65,7 @@ def save_job(db: Connection, key: int, **changes: object) -> None:
 def delete_job(db: Connection, key: int) -> None:
     """Remove the job's own rows; its tasks must be gone (see ``tasks.delete_some_tasks``)."""
     db.execute("DELETE FROM satisfied_number WHERE job_key = ?", (key,))
+    db.execute("DELETE FROM forgotten_number WHERE job_key = ?", (key,))
     db.execute("DELETE FROM special_run WHERE job_key = ?", (key,))
     db.execute("DELETE FROM job_count WHERE job_key = ?", (key,))
     drop_job_use(db, key)

@@ -171,6 +171,14 @@ CREATE TABLE satisfied_number (
   PRIMARY KEY (job_key, number)
 ) WITHOUT ROWID;
 
+-- until_key: tasks up to this key have had the number.
+CREATE TABLE forgotten_number (
+  job_key INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  until_key INTEGER NOT NULL,
+  PRIMARY KEY (job_key, number)
+) WITHOUT ROWID;
+
 CREATE TABLE event (
   key INTEGER PRIMARY KEY AUTOINCREMENT,
   at_us INTEGER NOT NULL,
