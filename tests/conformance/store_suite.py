@@ -540,6 +540,8 @@ class StoreSuite:
             ("UPDATE job_count SET active = 7", "what counts say"),
             ("DELETE FROM fact", "no task key"),
             ("INSERT INTO satisfied_number VALUES (1, 5)", "the numbers that are satisfied"),
+            ("INSERT INTO forgotten_number VALUES (2, 5, 1)", "a number that is forgotten"),
+            ("INSERT INTO forgotten_number VALUES (1, 5, 99999999)", "a number that is forgotten"),
             ("INSERT INTO dependency VALUES (1, 'x', 1)", "just as many requirements"),
             ("INSERT INTO dependency VALUES (1, 'x', 99999999)", "is waited for by a task"),
         ],

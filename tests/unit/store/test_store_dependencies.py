@@ -135,7 +135,7 @@ def test_numbers_are_had_once_whatever_comes_and_goes(db, steps):
         pass
     jobs.delete_job(db, job.key)
     for table in ("dependency", "dependency_range", "satisfied_number", "forgotten_number"):
-        assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
+        assert count_rows(job, table) == 0
 
 
 def count_rows(job, table):
@@ -174,3 +174,15 @@ def test_what_is_forgotten_is_kept_for_others_that_wait(db):
     job.end_parent("3")
     assert tasks.get_task_by_key(db, other).phase == READY
     assert count_rows(job, "forgotten_number") == 0
+
+
+def test_who_has_had_a_number_does_not_wait_for_the_next_task_of_it(db):
+    job = Job(db)
+    before = job.add_child([(1, 2)])
+    job.end_parent("2")
+    job.delete_parent("2")
+    after = job.add_child([(1, 2)])
+    job.end_parent("2", satisfies=False)
+    blocking = {key: dependencies.list_blocking(db, job.key, key, 9) for key in (before, after)}
+    assert blocking == {before: [], after: ["2"]}
+    job.check()
