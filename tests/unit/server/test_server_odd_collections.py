@@ -110,7 +110,7 @@ def test_members_of_a_range_may_go_when_they_are_done(linked):
         linked.ask("delete_task", job_id="j", task_id=str(number), settled=False)
     linked.check()
     rows = linked.reader.execute("SELECT first, last FROM dependency_range").fetchall()
-    assert rows == [(400, 400)]
+    assert rows == [(0, 400)]  # in one piece
     linked.restart()
     numbered(linked, 3)  # they have been had
     linked.advance(2)
