@@ -119,6 +119,37 @@ def test_what_only_an_empty_pool_may_change_is_named(raw, pool):
     assert reply.values["PropertyName"] == "taskSlotsPerNode"
 
 
+STALE = {"If-Match": "0x8D0000000000000"}
+
+
+def test_conditions_of_a_pool_come_last(raw, pool):
+    """After what its state, its kind and what is named refuse."""
+    slots = {"taskSlotsPerNode": 1}
+    reply = raw("PATCH", f"/pools/{pool}", slots, headers=STALE)
+    check_error(reply, 409, "OperationInvalidForCurrentState")
+    nodes = {"nodeList": ["tvm-none"]}
+    reply = raw("POST", f"/pools/{pool}/removenodes", nodes, headers=STALE)
+    check_error(reply, 404, "NodeNotFound")
+    check_error(raw("POST", f"/pools/{pool}/stopresize", headers=STALE), 412, "ConditionNotMet")
+    check_error(
+        raw("PATCH", f"/pools/{pool}", {"metadata": []}, headers=STALE), 412, "ConditionNotMet"
+    )
+
+
+def test_conditions_of_a_pool_that_scales_come_last(raw):
+    pool_id = fresh("p")
+    image = {"publisher": "canonical", "offer": "ubuntu-24_04-lts", "sku": "server"}
+    machine = {"imageReference": image, "nodeAgentSKUId": "batch.node.ubuntu 24.04"}
+    body = {"id": pool_id, "vmSize": "standard_d2_v2", "virtualMachineConfiguration": machine}
+    scaling = {"enableAutoScale": True, "autoScaleFormula": "$TargetDedicatedNodes = 0;"}
+    assert raw("POST", "/pools", body | scaling).status == 201
+    resize = {"targetDedicatedNodes": 0}
+    reply = raw("POST", f"/pools/{pool_id}/resize", resize, headers=STALE)
+    check_error(reply, 409, "OperationNotValidOnPool")
+    check_error(raw("DELETE", f"/pools/{pool_id}", headers=STALE), 412, "ConditionNotMet")
+    assert raw("DELETE", f"/pools/{pool_id}").status == 202
+
+
 def test_what_only_a_disabled_job_may_change_is_named(raw, lone_job):
     reply = raw("PATCH", f"/jobs/{lone_job}", {"poolInfo": {"poolId": "another"}})
     check_error(reply, 409, "OperationInvalidForCurrentState")

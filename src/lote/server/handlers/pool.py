@@ -120,7 +120,7 @@ def update_pool(tx: Tx, request: Request) -> Answer:
         setattr(spec, name, getattr(body, name))
     if body.vm_size is not None or body.task_slots_per_node is not None:
         check_slots(spec.vm_size, spec.task_slots_per_node or 1)
-    return _save_spec(tx, record, pool, spec)
+    return _save_spec(tx, request, record, pool, spec)
 
 
 def replace_pool_properties(tx: Tx, request: Request) -> Answer:
@@ -136,12 +136,13 @@ def replace_pool_properties(tx: Tx, request: Request) -> Answer:
     spec.metadata = body.metadata or None
     spec.certificate_references = body.certificate_references or None
     spec.target_node_communication_mode = body.target_node_communication_mode
-    return _save_spec(tx, record, pool, spec)
+    return _save_spec(tx, request, record, pool, spec)
 
 
 def delete_pool(tx: Tx, request: Request) -> Answer:
     """Delete a pool: its nodes leave, what runs is requeued. Refuses: PoolBeingDeleted."""
-    _, pool = changeable_pool(tx, request, "delete")
+    record, pool = changeable_pool(tx, request, "delete")
+    check_write(request, record.modified_us)
     begin_delete_pool(tx, pool)
     return Answer()
 
@@ -156,6 +157,7 @@ def resize_pool(tx: Tx, request: Request) -> Answer:
     if record.enable_auto_scale:
         raise Refused("OperationNotValidOnPool", values=[("Reason", _SCALES)])
     dedicated, low_priority = resize_targets(body, record)
+    check_write(request, record.modified_us)
     begin_resize(
         tx,
         pool,
@@ -178,6 +180,7 @@ def stop_pool_resize(tx: Tx, request: Request) -> Answer:
     """Stop a resize where it stands. A steady pool stays as it is: clients written for slow
     pools ask for it when a fast one has long finished. Refuses: PoolBeingDeleted."""
     record, pool = changeable_pool(tx, request, "stop_resize")
+    check_write(request, record.modified_us)
     if pool.allocation_state == "resizing":
         set_allocation(tx, pool, ALLOCATION.after(pool.allocation_state, "stop"))
         if record.enable_auto_scale:
@@ -198,6 +201,7 @@ def remove_nodes(tx: Tx, request: Request) -> Answer:
         if node is None or node.pool_key != pool.key:
             raise Refused("NodeNotFound", values=[("NodeId", node_id)])
         nodes.append(node)
+    check_write(request, record.modified_us)
     option = body.node_deallocation_option or "requeue"
     dedicated, low_priority = targets_without(tx, pool, record, nodes)
     begin_resize(
@@ -225,13 +229,15 @@ def existing_pool(db: Connection, pool_id: str) -> PoolRecord:
 
 
 def changeable_pool(tx: Tx, request: Request, event: str) -> tuple[PoolRecord, PoolState]:
-    """The pool, if it may be changed in this way now. Refuses: PoolNotFound, PoolBeing…."""
+    """The pool, if it may be changed in this way now. Refuses: PoolNotFound, PoolBeing….
+
+    The request's conditions come last: whoever calls this checks them, after what else may refuse.
+    """
     record = existing_pool(tx.db, request.params["pool_id"])
     pool = tx.memory.pools[record.key]
     refuses = event in NEEDS_STEADY and pool.allocation_state != "steady"
     if pool.state == "deleting" or refuses:
         raise Refused(pool_refusal(pool.state, pool.allocation_state, event))
-    check_write(request, record.modified_us)
     return record, pool
 
 
@@ -241,8 +247,11 @@ def touched_pool(tx: Tx, record: PoolRecord) -> Answer:
     return Answer(modified_us=modified_us)
 
 
-def _save_spec(tx: Tx, record: PoolRecord, pool: PoolState, spec: PoolCreate) -> Answer:
+def _save_spec(
+    tx: Tx, request: Request, record: PoolRecord, pool: PoolState, spec: PoolCreate
+) -> Answer:
     check_pool_containers(spec)
+    check_write(request, record.modified_us)
     raw = msgspec.json.encode(spec)
     set_up_pool(pool, msgspec.json.decode(raw))
     rows.save_pool(

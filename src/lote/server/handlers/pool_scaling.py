@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from lote.server.conditions import check_write
 from lote.server.handlers.pool import changeable_pool, existing_pool, touched_pool
 from lote.server.memory import ScaleOrder
 from lote.server.owner import Tx
@@ -53,6 +54,7 @@ def enable_pool_auto_scale(tx: Tx, request: Request) -> Answer:
     if body.auto_scale_formula is None and body.auto_scale_evaluation_interval is None:
         raise Refused("InvalidAutoScalingSettings", "A formula or an interval must be given.")
     _check_rate(tx, record)
+    check_write(request, record.modified_us)
     interval_s = record.scale_interval_s or INTERVAL_DEFAULT_S
     if body.auto_scale_evaluation_interval is not None:
         interval_s = parse_duration(body.auto_scale_evaluation_interval) or interval_s
@@ -67,6 +69,7 @@ def disable_pool_auto_scale(tx: Tx, request: Request) -> Answer:
     Refuses: PoolBeingDeleted. Source: REST, Disable Auto Scale.
     """
     record, pool = changeable_pool(tx, request, "disable_auto_scale")
+    check_write(request, record.modified_us)
     if record.enable_auto_scale:
         stop_scaling(tx, pool, record)
     return Answer(modified_us=record.modified_us)  # the service keeps the ETag, too
