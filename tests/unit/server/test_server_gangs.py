@@ -109,13 +109,19 @@ def test_it_runs_once_its_pool_may(bench):
     bench.check()
 
 
-def test_a_failed_coordination_fails_all_of_it(make_bench):
+def failed_by_a_subtask(make_bench):
+    """A bench whose task ``g`` of three instances ended, as the first subtask exited with 7."""
     script = Script(coordination=lambda task, number: Outcome(1.0, 7 if number == 1 else 0))
     bench = make_bench(script)
     bench.add_pool(nodes=3, enableInterNodeCommunication=True)
     bench.add_job()
     bench.add_task("g", **gang())
     bench.advance(3)
+    return bench
+
+
+def test_a_failed_coordination_fails_all_of_it(make_bench):
+    bench = failed_by_a_subtask(make_bench)
     info = bench.task("g")["executionInfo"]
     assert (bench.task("g")["state"], info["exitCode"]) == ("completed", 7)
     assert info["failureInfo"]["code"] == "FailureExitCode"
@@ -128,12 +134,7 @@ def test_a_failed_coordination_fails_all_of_it(make_bench):
 
 
 def test_nodes_remember_a_task_that_a_subtask_failed(make_bench):
-    script = Script(coordination=lambda task, number: Outcome(1.0, 7 if number == 1 else 0))
-    bench = make_bench(script)
-    bench.add_pool(nodes=3, enableInterNodeCommunication=True)
-    bench.add_job()
-    bench.add_task("g", **gang())
-    bench.advance(3)
+    bench = failed_by_a_subtask(make_bench)
     primary = bench.task("g")["nodeInfo"]["nodeId"]
     for node in bench.nodes():
         (recent,) = node["recentTasks"]
