@@ -21,7 +21,12 @@ from typing import Any, NamedTuple, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from lote.world import World
@@ -66,7 +71,7 @@ class _TooMuch(Exception):
     """Raised within the parser's callbacks, so that it stops."""
 
 
-class _Joining:
+class Joining:
     """What an answer is written to: its head waits for the first of its body, so that both leave
     in one piece, but no longer than until the loop has nothing older to do."""
 
@@ -126,6 +131,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._messages = 0
         self._head_bytes = 0
+        self._head_bytes_most = 0  # with all of the reads in which it began and ended
+        self._read_bytes = 0
         self._refusal = 400
         self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -149,6 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._stop_watching()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     @property
@@ -160,8 +168,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Some bytes."""
         if self._is_refused:
             return
-        self._unset_keepalive_if_required()
         was_in_head, messages = self._in_head, self._messages
+        self._read_bytes = len(data)
+        if was_in_head:
+            self._head_bytes_most += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -182,7 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._window_since is None:
                 self._window_since = self.loop.time()
             self._watch(self._bounds.body_stall_s)
-        elif self._in_head or self.is_idle:
+        elif self._in_head or (self.is_idle and messages == self._messages):
             if self._waits_since is None:
                 self._waits_since = self.loop.time()
             self._watch(self._bounds.head_s)
@@ -195,6 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._messages += 1
         self._head_bytes = 0
+        self._head_bytes_most = self._read_bytes
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target."""
@@ -204,9 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The request can begin."""
-        headers = self.headers
-        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in headers])
-        if size > self._bounds.head_bytes_max or len(headers) > HEADERS_MAX:
+        if len(self.headers) > HEADERS_MAX or self._is_head_too_large():
             self._stop_parsing(431)
         if len(self.pipeline) >= PIPELINE_MAX:
             self._stop_parsing(400)
@@ -214,10 +223,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._waits_since = self._window_since = None
         self._window_bytes = self._dropped_bytes = 0
-        before = self.cycle
         super().on_headers_complete()
-        if self.cycle is not before:  # and has not begun: it is a task of its own
-            self.cycle.transport = _Joining(self.transport, self.loop)  # type: ignore[assignment]
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body; nobody wants it any more once the answer is out."""
@@ -234,9 +244,39 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Its answer is out."""
+        """Its answer is out. What uvicorn's own does, but for a timer made and cancelled for each
+        request: one looks after the connection, and again when it was used meanwhile."""
         self.idle_since = self.loop.time()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.timeout_keep_alive_task is None:
+            self._watch_idle(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection unless it was used."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or self._in_head or not self.is_idle:
+            return  # the answer to what is under way sets the next timer
+        left_s = self.idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._watch_idle(left_s)
+        else:
+            self.transport.close()
+
+    def _watch_idle(self, delay_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            delay_s, self.timeout_keep_alive_handler
+        )
+
+    def _is_head_too_large(self) -> bool:
+        if self._head_bytes_most <= self._bounds.head_bytes_max:
+            return False
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        return size > self._bounds.head_bytes_max
 
     def _stop_parsing(self, status: int) -> None:
         self._refusal = status

@@ -1,6 +1,7 @@
 """Tests of the sockets that the HTTP servers listen on."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 import subprocess
@@ -8,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvicorn
 
-from lote.listener import _Joining, listen
+from lote.listener import Bounds, Joining, QuietServer, bounded, listen
 
 RealSocket = socket.socket
 
@@ -94,7 +96,7 @@ def written(*, act):
     transport = Noting()
 
     async def run():
-        answer = _Joining(transport, asyncio.get_running_loop())
+        answer = Joining(transport, asyncio.get_running_loop())
         await act(answer)
         await asyncio.sleep(0)
 
@@ -138,3 +140,87 @@ def test_the_collector_passes_over_what_was_there_at_the_start():
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert shown.stdout.split() == ["True", "True"]
+
+
+KEPT_S = 0.4
+EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+async def answer_nothing(scope, receive, send):
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@contextlib.asynccontextmanager
+async def served():
+    """Serves nothing, on connections that may be idle for ``KEPT_S``; gives the address."""
+    config = uvicorn.Config(
+        answer_nothing,
+        http=bounded(Bounds()),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEPT_S,
+    )
+    listener, server = listen("127.0.0.1", 0), QuietServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await server.listening.wait()
+    yield listener.getsockname()
+    server.should_exit = True
+    await serving
+
+
+def test_a_connection_is_kept_as_long_as_it_is_used_and_no_longer():
+    async def check():
+        async with served() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            for _ in range(4):  # together longer than it may be idle
+                writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+                assert await reader.readexactly(len(EMPTY)) == EMPTY
+                await asyncio.sleep(0.6 * KEPT_S)
+            used = asyncio.get_running_loop().time()
+            assert await reader.read() == b""
+            writer.close()
+            return asyncio.get_running_loop().time() - used
+
+    assert asyncio.run(check()) < 2 * KEPT_S
+
+
+def test_a_request_that_is_under_way_keeps_its_connection():
+    async def check():
+        async with served() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            assert await reader.readexactly(len(EMPTY)) == EMPTY
+            writer.write(b"GET / HTTP/1.1\r\nho")
+            await asyncio.sleep(2 * KEPT_S)
+            writer.write(b"st: here\r\n\r\n")
+            assert await reader.readexactly(len(EMPTY)) == EMPTY
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_a_head_is_bounded_however_it_arrives(pieces):
+    async def check(name_bytes):
+        async with served() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            await reader.readexactly(len(EMPTY))
+            fields = b"".join(b"x-%03d: %s\r\n" % (n, b"v" * name_bytes) for n in range(64))
+            head = b"GET / HTTP/1.1\r\nhost: here\r\n" + fields + b"\r\n"
+            step = -(-len(head) // pieces)
+            for start in range(0, len(head), step):
+                writer.write(head[start : start + step])
+                await asyncio.sleep(0.02)
+            status = (await reader.readline()).split(b" ")[1]
+            writer.close()
+            return int(status)
+
+    assert asyncio.run(check(900)) == 200
+    assert asyncio.run(check(1100)) == 431

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from pathlib import Path
 
 from lote.storage.addresses import Addresses
@@ -55,6 +56,7 @@ from lote.world import World
 DEFAULT_VERSION = "2021-12-02"  # answered to requests that name none
 VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 CLIENT_ID_MAX = 1024
+NAMES_KEPT = 512  # of headers, most of which are metadata's
 
 Handler = Callable[[Call, Endpoint], Awaitable[Answer]]
 HANDLERS: dict[str, Handler] = {
@@ -215,9 +217,10 @@ class RawName(bytes):
         return self
 
 
-def _raw_name(name: str) -> bytes:
-    encoded = name.encode("latin-1")
-    return RawName(encoded) if name.startswith(METADATA_PREFIX) else encoded
+@lru_cache(NAMES_KEPT)
+def _wire_name(name: str) -> str:
+    """A header's name as it goes out."""
+    return name if name.startswith(METADATA_PREFIX) else name.lower()
 
 
 def _refusal(refused: Refused, call: Call) -> Answer:
@@ -257,12 +260,18 @@ async def _send_answer(
     if answer.status != 304:
         length = answer.length if answer.length is not None else len(answer.body)
         answer.headers["Content-Length"] = str(length)
+    is_whole = answer.chunks is None or method == "HEAD"
+    if is_whole and line is not None and line.is_free:
+        line.answer(
+            answer.status, _fields(answer.headers), answer.body if method != "HEAD" else b""
+        )
+        return
     headers = [
-        (_raw_name(name), value.encode("latin-1", "replace"))
+        (RawName(_wire_name(name).encode("latin-1")), value.encode("latin-1", "replace"))
         for name, value in answer.headers.items()
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if answer.chunks is None or method == "HEAD":
+    if answer.chunks is None or is_whole:
         await send({"type": "http.response.body", "body": answer.body})
         return
     lent = await line.lend() if answer.push is not None and line is not None else None
@@ -273,6 +282,15 @@ async def _send_answer(
         return
     async with aclosing(answer.chunks) as chunks:
         await _send_chunks(chunks, receive, send)
+
+
+def _fields(headers: Mapping[str, str]) -> bytes:
+    """Header fields as they go out. Raises ``ValueError`` for one that would be more than one."""
+    lines = [f"{_wire_name(name)}: {value}" for name, value in headers.items()]
+    fields = "\r\n".join([*lines, ""]).encode("latin-1", "replace")
+    if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines) or b"\0" in fields:
+        raise ValueError("a header field has the end of a line in it")
+    return fields
 
 
 async def _push(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing
@@ -11,12 +10,13 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from lote.storage.conditions import Conditions
-from lote.storage.database import Tx
+from lote.storage.database import PAGE_BYTES, NotPrompt, Tx
 from lote.storage.errors import Refused
 from lote.storage.lease import Lease, after_write, check_read, check_write, lease_text, parse_lease
 from lote.storage.tag import NO_TAGS, drop_tags, keep_tags, tags_text
 
 read_texts = msgspec.json.Decoder(dict[str, str]).decode
+write_texts = msgspec.json.Encoder().encode
 COLUMNS = (
     "id, name, snapshot, kind, etag, created_us, modified_us, size, content, properties, metadata,"
     " tags, lease"
@@ -238,8 +238,8 @@ def save_blob(
     tx.execute(
         "UPDATE blob SET kind = ?, etag = ?, created_us = ?, modified_us = ?, size = ?,"
         " content = ?, properties = ?, metadata = ?, tags = ?, lease = ? WHERE id = ?",
-        (kind, new.etag, new.created_us, new.modified_us, size, content, json.dumps(properties),
-         json.dumps(metadata), tags_text(tags), lease_text(new.lease), old.id),
+        (kind, new.etag, new.created_us, new.modified_us, size, content, json_text(properties),
+         json_text(metadata), tags_text(tags), lease_text(new.lease), old.id),
     )  # fmt: skip
     return new
 
@@ -251,7 +251,7 @@ def insert_blob(tx: Tx, container: int, new: Blob) -> int:
         " content, properties, metadata, tags, lease)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (container, new.name, new.snapshot, new.kind, new.etag, new.created_us, new.modified_us,
-         new.size, new.content, json.dumps(new.properties), json.dumps(new.metadata),
+         new.size, new.content, json_text(new.properties), json_text(new.metadata),
          tags_text(new.tags), lease_text(new.lease)),
     ).lastrowid  # fmt: skip
     return int(key or 0)
@@ -280,7 +280,7 @@ def change_blob(
     tx.execute(
         "UPDATE blob SET etag = ?, modified_us = ?, properties = ?, metadata = ?, lease = ?"
         " WHERE id = ?",
-        (new.etag, new.modified_us, json.dumps(new.properties), json.dumps(new.metadata),
+        (new.etag, new.modified_us, json_text(new.properties), json_text(new.metadata),
          lease_text(new.lease), new.id),
     )  # fmt: skip
     return new
@@ -308,7 +308,7 @@ def set_tier(tx: Tx, target: Target, tier: str) -> str:
     if old.kind != "BlockBlob":
         raise Refused("InvalidBlobType")
     properties = old.properties | {"tier": tier, "tier_us": str(tx.now_us)}
-    tx.execute("UPDATE blob SET properties = ? WHERE id = ?", (json.dumps(properties), old.id))
+    tx.execute("UPDATE blob SET properties = ? WHERE id = ?", (json_text(properties), old.id))
     return old.properties.get("tier", "")
 
 
@@ -363,6 +363,8 @@ def remove_blob(tx: Tx, old: Blob) -> None:
 
 def add_content(tx: Tx, new: NewContent) -> int:
     """The row of new bytes, linked once."""
+    if new.inline is not None:
+        tx.pages += new.size // PAGE_BYTES + 1
     key = tx.execute(
         "INSERT INTO content (size, file, bytes, links) VALUES (?, ?, ?, 1)",
         (new.size, new.file, new.inline),
@@ -371,15 +373,19 @@ def add_content(tx: Tx, new: NewContent) -> int:
 
 
 def release_contents(tx: Tx, old: Blob) -> None:
-    """Unlink a blob's content, parts and staged blocks."""
+    """Unlink a blob's content, parts and staged blocks. Raises ``NotPrompt`` for any of these."""
     if old.content is not None:
         release_whole(tx, old.content)
     for table in ("part", "staged"):
+        found = tx.execute(f"SELECT 1 FROM {table} WHERE blob = ? LIMIT 1", (old.id,)).fetchone()
+        if found is None:
+            continue
+        if tx.is_prompt:
+            raise NotPrompt
         rows = tx.execute(f"SELECT content FROM {table} WHERE blob = ?", (old.id,)).fetchall()
-        if rows:
-            tx.execute(f"DELETE FROM {table} WHERE blob = ?", (old.id,))
-            for (content,) in rows:
-                release_part(tx, content)
+        tx.execute(f"DELETE FROM {table} WHERE blob = ?", (old.id,))
+        for (content,) in rows:
+            release_part(tx, content)
 
 
 def release_whole(tx: Tx, content: int) -> None:
@@ -398,6 +404,11 @@ def release_part(tx: Tx, content: int) -> None:
     when nobody reads the blob they were of."""
     tx.execute("UPDATE content SET links = links - 1 WHERE id = ?", (content,))
     tx.unused = True
+
+
+def json_text(texts: dict[str, str]) -> str:
+    """Properties or metadata as a row has them."""
+    return write_texts(texts).decode()
 
 
 def blob_of_row(row: tuple[Any, ...]) -> Blob:

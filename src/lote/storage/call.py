@@ -12,6 +12,7 @@ from collections.abc import (
     MutableMapping,
 )
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -24,6 +25,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 METADATA_PREFIX = "x-ms-meta-"
+KEPT_NAMES = 512  # of headers, in lower case: most requests have the same
+KEPT_NAME_BYTES = 64
 
 
 class Grant(NamedTuple):
@@ -104,6 +107,15 @@ class Call:
             more = message.get("more_body", False)
             if body := message.get("body", b""):
                 yield body
+
+    async def whole_body(self) -> bytes:
+        """The body, whatever its length. Raises ``ClientGone``."""
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            return bytes(message.get("body", b""))  # as most small ones: it came in one piece
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return b"".join([message.get("body", b""), *[chunk async for chunk in self.chunks()]])
 
     async def small_body(self, size_max: int) -> bytes:
         """The whole body. Refuses: RequestBodyTooLarge."""
@@ -201,12 +213,19 @@ def _split_headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], di
     headers: dict[str, str] = {}
     metadata: dict[str, str] = {}
     for raw_name, raw_value in pairs:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip()
-        low = name.lower()
+        low = _low_name(raw_name) if len(raw_name) <= KEPT_NAME_BYTES else _low(raw_name)
+        value = raw_value.decode("latin-1").strip()
         headers[low] = f"{headers[low]},{value}" if low in headers else value
         if low.startswith(METADATA_PREFIX):
-            metadata[name[len(METADATA_PREFIX) :]] = headers[low]
+            metadata[raw_name[len(METADATA_PREFIX) :].decode("latin-1")] = headers[low]
     return headers, metadata
+
+
+def _low(raw_name: bytes) -> str:
+    return raw_name.decode("latin-1").lower()
+
+
+_low_name = lru_cache(KEPT_NAMES)(_low)
 
 
 def parse_blob_name(raw: str) -> bytes:

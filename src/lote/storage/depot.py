@@ -15,12 +15,13 @@ from typing import TypeVar
 from lote.storage.buffers import Buffers
 from lote.storage.chores import Chores, Pins, is_known, known_files
 from lote.storage.contents import Contents
-from lote.storage.database import open_database
+from lote.storage.database import Transaction, open_database
 from lote.storage.pending_copy import fail_interrupted
 from lote.storage.reader import Query, Reader
 from lote.storage.reserve import Reserve, is_full
 from lote.storage.snapshot import CONTENTS_NAME, DATABASE_NAME
-from lote.storage.writer import Change, Transaction, Writer
+from lote.storage.waiting import Change
+from lote.storage.writer import Writer
 from lote.world import World
 
 FILE_THREADS = 8
@@ -52,7 +53,9 @@ class Depot:
         self.pins = Pins()
         self.buffers = Buffers(BUFFERS_KEPT)
         self.transfers = asyncio.Semaphore(TRANSFERS_MAX)
-        self.writer = Writer(connection, world, Chores(self.pins), self._unlink, self.reserve)
+        self.writer = Writer(
+            connection, world, Chores(self.pins), self._unlink, self.run, self.reserve
+        )
         self._reader = Reader(self._database, world)
         self._files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="storage-file")
         self._pushes = ThreadPoolExecutor(PUSH_THREADS, thread_name_prefix="storage-push")
@@ -82,10 +85,10 @@ class Depot:
         """The same for a query of a few rows that opens no file."""
         return await self._reader.glance(query)
 
-    async def write(self, change: Change[T], *, frees: bool = False) -> T:
+    async def write(self, change: Change[T], *, frees: bool = False, prompt: bool = False) -> T:
         """Apply a change; it is on the disk when this returns. One that ``frees`` room, a delete,
-        is made on a full disk too."""
-        return await self.writer.apply(change, frees=frees)
+        is made on a full disk too; ``prompt``: see ``Writer.apply``."""
+        return await self.writer.apply(change, frees=frees, prompt=prompt)
 
     async def is_named(self, file: str) -> bool:
         """Whether a row names this content file."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import NamedTuple
 
 from lote.storage.blob import NewContent
 from lote.storage.buffers import BUFFER_BYTES
 from lote.storage.call import Call
 from lote.storage.contents import INLINE_MAX_BYTES, ContentFile
+from lote.storage.database import UnsureCommit
 from lote.storage.depot import Depot
 from lote.storage.digests import Digests, Wanted
 from lote.storage.errors import Refused, unsupported_header
-from lote.storage.writer import UnsureCommit
 
 OTHER_LENGTH = "The body is not as long as its header says."
 
@@ -26,22 +27,52 @@ class Received(NamedTuple):
     digests: Digests
 
 
-@asynccontextmanager
-async def received_body(
+def received_body(
     call: Call, depot: Depot, size_max: int, wanted: Wanted, digests: Digests
-) -> AsyncIterator[Received]:
+) -> AbstractAsyncContextManager[Received]:
     """The body of an upload, on the disk but not yet named by a row.
 
     Within the block a row is committed that names it; if the block fails, its file is removed.
     Refuses: MissingContentLengthHeader, RequestBodyTooLarge, what ``received_chunks`` does.
     """
-    if "x-ms-structured-body" in call.headers:
-        raise unsupported_header("x-ms-structured-body")
-    size = call.content_length()
-    if size > size_max:
-        raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(size_max)})
-    async with received_chunks(call.chunks(), depot, size, wanted, digests) as received:
-        yield received
+    return _Body(call, depot, size_max, wanted, digests)
+
+
+class _Body(AbstractAsyncContextManager[Received]):
+    """``received_body``; a generator would take as long as receiving a small one."""
+
+    __slots__ = ("_call", "_depot", "_digests", "_large", "_size_max", "_wanted")
+
+    def __init__(
+        self, call: Call, depot: Depot, size_max: int, wanted: Wanted, digests: Digests
+    ) -> None:
+        self._call = call
+        self._depot = depot
+        self._size_max = size_max
+        self._wanted = wanted
+        self._digests = digests
+        self._large: AbstractAsyncContextManager[Received] | None = None
+
+    async def __aenter__(self) -> Received:
+        call, wanted, digests = self._call, self._wanted, self._digests
+        if "x-ms-structured-body" in call.headers:
+            raise unsupported_header("x-ms-structured-body")
+        size = call.content_length()
+        if size > self._size_max:
+            raise Refused("RequestBodyTooLarge", values={"MaxLimit": str(self._size_max)})
+        if size <= INLINE_MAX_BYTES:
+            return _received_row(await call.whole_body(), size, wanted, digests)
+        self._large = received_chunks(call.chunks(), self._depot, size, wanted, digests)
+        return await self._large.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._large is not None:
+            await self._large.__aexit__(kind, error, traceback)
 
 
 @asynccontextmanager
@@ -55,11 +86,7 @@ async def received_chunks(
     """
     if size <= INLINE_MAX_BYTES:
         inline = b"".join([chunk async for chunk in chunks])
-        if len(inline) != size:
-            raise Refused("InvalidInput", OTHER_LENGTH)
-        digests.update(inline)
-        wanted.check(digests)
-        yield Received(NewContent(len(inline), None, inline), digests)
+        yield _received_row(inline, size, wanted, digests)
         return
     depot.reserve.demand()
     async with depot.transfers:
@@ -74,6 +101,15 @@ async def received_chunks(
         if not await depot.is_named(file.name):  # something else failed, after the commit
             await depot.run(file.discard)
         raise
+
+
+def _received_row(inline: bytes, size: int, wanted: Wanted, digests: Digests) -> Received:
+    """A small body, which comes with its row."""
+    if len(inline) != size:
+        raise Refused("InvalidInput", OTHER_LENGTH)
+    digests.update(inline)
+    wanted.check(digests)
+    return Received(NewContent(size, None, inline), digests)
 
 
 async def _receive_file(

@@ -12,7 +12,6 @@ import uvicorn
 
 from lote.listener import (
     BACKLOG,
-    BoundedProtocol,
     Bounds,
     QuietServer,
     bounded,
@@ -23,12 +22,11 @@ from lote.listener import (
 from lote.storage.app import StorageApp
 from lote.storage.authentication import Access, AccountKeys
 from lote.storage.endpoint import Limits
-from lote.storage.line import EXTENSION, Line
+from lote.storage.protocol import StorageProtocol
 from lote.world import World
 
 KEEP_ALIVE_S = 75
 STOP_GRACE_S = 3
-METADATA_PREFIX = b"x-ms-meta-"
 
 
 class Tls(NamedTuple):
@@ -44,24 +42,6 @@ class Ports(NamedTuple):
 
     port: int
     tls_port: int | None
-
-
-class StorageProtocol(BoundedProtocol):
-    """Keeps the case of metadata names, which clients get back as they wrote them, and lends the
-    connection to large bodies."""
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header of a request."""
-        super().on_header(name, value)
-        if name[: len(METADATA_PREFIX)].lower() == METADATA_PREFIX:
-            self.headers[-1] = (METADATA_PREFIX + name[len(METADATA_PREFIX) :], value)
-
-    def on_headers_complete(self) -> None:
-        """The request can begin; its answer may have the connection for itself."""
-        super().on_headers_complete()
-        if self.cycle is not None and self.cycle.scope is self.scope:
-            line = Line(self.cycle, self.transport)
-            self.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]
 
 
 def serve_storage(

@@ -17,9 +17,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
-from lote.storage.blob import BASE, Blob, find_blob
+from lote.storage.blob import BASE, COLUMNS, Blob, blob_of_row, find_blob
 from lote.storage.block import Part, find_parts
 from lote.storage.buffers import ALIGNMENT_BYTES, BUFFER_BYTES
+from lote.storage.container import get_container_id
 from lote.storage.depot import Depot
 from lote.storage.errors import Refused
 from lote.storage.pushing import Push, Stretch, shut, writable
@@ -28,6 +29,15 @@ RETRIES_MAX = 5  # a blob can be replaced between the look at its row and at its
 POPULAR_MAX = 512
 RUN_PARTS_MAX = 1000  # placeholders in one query
 
+WHOLE = (
+    f"SELECT {', '.join(f'blob.{column.strip()}' for column in COLUMNS.split(','))}, content.bytes"
+    " FROM container JOIN blob ON blob.container = container.id"
+    " JOIN content ON content.id = blob.content"
+    " WHERE container.account = ? AND container.name = ? AND blob.name = ? AND blob.snapshot = ?"
+    " AND content.file IS NULL"
+)
+
+Place = tuple[str, str]  # a container: account and name
 Range = Callable[[Blob | None], tuple[int, int]]
 
 
@@ -69,29 +79,27 @@ class Sender:
         self._popular = Popular()
 
     async def find(
-        self,
-        container: Callable[[sqlite3.Connection], int],
-        name: bytes,
-        wanted: Range,
-        snapshot: int = BASE,
+        self, container: Place, name: bytes, wanted: Range, snapshot: int = BASE
     ) -> Outgoing:
         """Look a blob or a snapshot up and hold the bytes of a range of it.
 
-        ``wanted`` refuses a blob that is not there. Refuses: what ``container`` and it refuse.
+        ``wanted`` refuses a blob that is not there. Refuses: ContainerNotFound, what it refuses.
         """
 
-        def look(connection: sqlite3.Connection, *, is_glance: bool = False) -> Outgoing | None:
-            blob = find_blob(connection, container(connection), name, snapshot)
+        def look(connection: sqlite3.Connection) -> Outgoing | None:
+            blob = find_blob(connection, get_container_id(connection, *container), name, snapshot)
             start, end = wanted(blob)
             if blob is None:
                 raise Refused("BlobNotFound")
             if start >= end:
                 return Outgoing(blob, start, end, b"", None, ())
             if blob.content is None:
-                return None if is_glance else self._hold_parts(connection, blob, start, end)
-            return self._hold_whole(connection, blob, start, end, is_glance)
+                return self._hold_parts(connection, blob, start, end)
+            return self._hold_whole(connection, blob, start, end)
 
-        found = await self._depot.glance(partial(look, is_glance=True))
+        found = await self._depot.glance(
+            lambda connection: glance_whole(connection, container, name, wanted, snapshot)
+        )
         if found is not None:
             return found
         for _ in range(RETRIES_MAX):
@@ -101,7 +109,7 @@ class Sender:
         raise Refused("ServerBusy", "The blob is being replaced again and again.")
 
     def _hold_whole(
-        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int, is_glance: bool
+        self, connection: sqlite3.Connection, blob: Blob, start: int, end: int
     ) -> Outgoing | None:
         row = connection.execute(
             "SELECT file, substr(bytes, ?, ?) FROM content WHERE id = ?",
@@ -112,8 +120,6 @@ class Sender:
         file, inline = row
         if file is None:
             return Outgoing(blob, start, end, inline, None, ())
-        if is_glance:  # opening a file may take the disk a while
-            return None
         try:
             return Outgoing(blob, start, end, None, self._open(file), ())
         except FileNotFoundError:
@@ -242,6 +248,20 @@ class Sender:
 
     def _read(self, descriptor: int, start: int, end: int) -> Callable[[], bytes]:
         return lambda: read_stretch(self._depot, descriptor, start, end)
+
+
+def glance_whole(
+    connection: sqlite3.Connection, container: Place, name: bytes, wanted: Range, snapshot: int
+) -> Outgoing | None:
+    """A blob whose bytes are in one row, in one query; None for others, also for none at all.
+    Refuses: what ``wanted`` does."""
+    row = connection.execute(WHOLE, (*container, name, snapshot)).fetchone()
+    if row is None:
+        return None
+    blob = blob_of_row(row[:-1])
+    start, end = wanted(blob)
+    inline: bytes = row[-1]
+    return Outgoing(blob, start, end, inline[start:end], None, ())
 
 
 def read_stretch(depot: Depot, descriptor: int, start: int, end: int) -> bytes:

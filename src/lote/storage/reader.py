@@ -76,6 +76,7 @@ class Reader:
             return await self.read(query)
         if self._own is None:
             self._own = open_reader(self._path)
+            self._has_read_disk()  # what came before is not this query's
         try:
             return query(self._own)
         finally:

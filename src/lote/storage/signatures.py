@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 SIGNED_HEADERS = (
@@ -29,6 +30,8 @@ SAS_WITH_AGENTS = "2020-02-10"  # user delegation: authorized users and a correl
 SAS_WITH_USER = "2025-07-05"  # user delegation: the one user, and tenant, that may use it
 SAS_WITH_REQUEST = "2026-04-06"  # user delegation: headers and query parameters of the request
 EMPTY_LENGTH_SINCE = "2015-02-21"  # an empty body's length is signed as nothing since then
+KEPT_ORDERS = 256  # a client's requests of one kind have the same headers
+KEPT_ORDER_NAMES = 16
 OVERRIDES = ("rscc", "rscd", "rsce", "rscl", "rsct")
 
 
@@ -57,14 +60,17 @@ def shared_key_texts(
     """
     length = headers.get("content-length", "")
     version = headers.get("x-ms-version", EMPTY_LENGTH_SINCE)  # parts of a batch name none
-    values = [headers.get(name, "") for name in SIGNED_HEADERS]
+    unsigned = []
     if length == "0" and version >= EMPTY_LENGTH_SINCE:
-        values[SIGNED_HEADERS.index("content-length")] = ""
+        unsigned.append("content-length")
     if "x-ms-date" in headers:
-        values[SIGNED_HEADERS.index("date")] = ""
+        unsigned.append("date")
+    values = ["" if name in unsigned else headers.get(name, "") for name in SIGNED_HEADERS]
     start = "\n".join((method, *values)) + "\n"
-    end = f"/{account}{raw_path}" + "".join(f"\n{name}:{query[name]}" for name in sorted(query))
-    return [start + text + end for text in _header_texts(headers)]
+    end = f"/{account}{raw_path}"
+    if query:
+        end += "".join([f"\n{name}:{query[name]}" for name in sorted(query)])
+    return [f"{start}{text}{end}" for text in _header_texts(headers)]
 
 
 def shared_key_lite_texts(
@@ -147,14 +153,18 @@ def account_sas_text(sas: Mapping[str, str], account: str) -> str:
 
 
 def _header_texts(headers: Mapping[str, str]) -> list[str]:
-    names = [name for name in headers if name.startswith("x-ms-")]
-    plain = _header_lines(sorted(names), headers)
-    own = _header_lines(sorted(names, key=_own_order), headers)
-    return [plain] if own == plain else [plain, own]
+    names = tuple([name for name in headers if name.startswith("x-ms-")])
+    orders = _known_orders(names) if len(names) <= KEPT_ORDER_NAMES else _orders(names)
+    return ["".join([f"{name}:{headers[name]}\n" for name in order]) for order in orders]
 
 
-def _header_lines(names: Iterable[str], headers: Mapping[str, str]) -> str:
-    return "".join(f"{name}:{headers[name]}\n" for name in names)
+def _orders(names: tuple[str, ...]) -> tuple[list[str], ...]:
+    """The orders in which headers of these names may be signed."""
+    plain, own = sorted(names), sorted(names, key=_own_order)
+    return (plain,) if own == plain else (plain, own)
+
+
+_known_orders = lru_cache(KEPT_ORDERS)(_orders)
 
 
 def _own_order(name: str) -> str:

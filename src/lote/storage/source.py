@@ -196,10 +196,7 @@ async def _open_local(
         return first, found.size if last is None else min(last + 1, found.size)
 
     outgoing = await endpoint.sender.find(
-        lambda connection: get_container_id(connection, local.account, local.container),
-        local.name,
-        choose,
-        local.snapshot,
+        (local.account, local.container), local.name, choose, local.snapshot
     )
     row, is_begun = outgoing.blob, False
 

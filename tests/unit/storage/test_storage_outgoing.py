@@ -93,7 +93,7 @@ def test_the_size_and_the_parts_of_a_log_are_of_one_version(rig):
 
     def wanted(found):
         looks.append(found.size)
-        if len(looks) == 1:  # in a thread of the reader, as glance is left out
+        if len(looks) == 1:  # in a thread of the reader
             write(b"the second is ", b"longer than the first was" * 10)
         return 0, found.size
 
@@ -101,7 +101,7 @@ def test_the_size_and_the_parts_of_a_log_are_of_one_version(rig):
         depot = rig.app._depot
         depot.glance = depot.read
         sender = Sender(depot)
-        outgoing = await sender.find(lambda connection: 1, b"log", wanted)
+        outgoing = await sender.find(("acct", "box"), b"log", wanted)
         return b"".join([chunk async for chunk in sender.stream(outgoing)])
 
     assert asyncio.run(read()) == b"the second is " + b"longer than the first was" * 10

@@ -53,7 +53,7 @@ async def append_block(call: Call, endpoint: Endpoint) -> Answer:
         def change(tx: Tx) -> blob.Blob:
             return append.append_block(tx, target(tx.connection), received.content, position)
 
-        saved = await endpoint.depot.write(change)
+        saved = await endpoint.depot.write(change, prompt=received.content.file is None)
     headers = written_headers(saved) | append_headers(saved)
     headers["x-ms-blob-append-offset"] = str(saved.size - received.content.size)
     return Answer(201, headers | received.digests.headers())

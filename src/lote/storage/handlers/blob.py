@@ -14,7 +14,6 @@ from lote.storage.errors import Refused, invalid_header, missing_header
 from lote.storage.handlers.append import create_append_blob
 from lote.storage.handlers.copying import copy_blob, put_blob_from_url
 from lote.storage.handlers.target import (
-    container_of,
     read_blob,
     read_check_of,
     snapshot_of,
@@ -70,7 +69,7 @@ async def put_blob(call: Call, endpoint: Endpoint) -> Answer:
             found = target(tx.connection)
             return blob.put_blob(tx, found, received.content, properties, metadata, tags)
 
-        saved = await endpoint.depot.write(change)
+        saved = await endpoint.depot.write(change, prompt=received.content.file is None)
     return Answer(201, written_headers(saved) | digests.headers())
 
 
@@ -91,7 +90,8 @@ async def get_blob(call: Call, endpoint: Endpoint) -> Answer:
         return start, end
 
     snapshot = snapshot_of(call)
-    outgoing = await endpoint.sender.find(container_of(call), call.blob, choose, snapshot)
+    container = call.account, call.container
+    outgoing = await endpoint.sender.find(container, call.blob, choose, snapshot)
     headers = blob_headers(outgoing.blob, call)
     if md5 := headers.get("Content-MD5", ""):
         headers["x-ms-blob-content-md5"] = md5

@@ -1,0 +1,93 @@
+"""A client's connection to the storage endpoint: what HTTP needs besides ``lote.listener``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from types import coroutine as generator_based
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from lote.listener import BoundedProtocol, Joining
+from lote.storage.contents import INLINE_MAX_BYTES
+from lote.storage.line import EXTENSION, Line
+
+METADATA_PREFIX = b"x-ms-meta-"
+Awaited = asyncio.Future[object] | None  # what a coroutine gives its task to wait for
+SMALL_BYTES = INLINE_MAX_BYTES  # of a body; uvicorn reads so much before anybody takes it
+SMALL_DIGITS = 6
+
+
+class StorageProtocol(BoundedProtocol):
+    """Keeps the case of metadata names, which clients get back as they wrote them, and lends the
+    connection to the answer.
+
+    A request with a small body begins when that is there, others with their heads; they begin at
+    once. So most are answered before anything has to be waited for, and need no task and no
+    further turn of the event loop.
+    """
+
+    _later: tuple[RequestResponseCycle, ASGI3Application] | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of a request."""
+        low = name.lower()
+        if low[: len(METADATA_PREFIX)] == METADATA_PREFIX:
+            low = METADATA_PREFIX + name[len(METADATA_PREFIX) :]
+        elif low == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((low, value))
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        super().on_message_complete()
+        if self._later is not None:
+            (cycle, app), self._later = self._later, None
+            self._begin(cycle, app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        line = Line(cycle, self.transport)
+        cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
+        cycle.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]
+        if cycle.more_body and not cycle.waiting_for_100_continue and _has_small_body(cycle):
+            self._later = cycle, app
+        else:
+            self._begin(cycle, app)
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        running = cycle.run_asgi(app)
+        try:
+            awaited = running.send(None)
+        except StopIteration:
+            # By its line it refers to the cycle: garbage that would have to be searched for.
+            cycle.scope.clear()  # type: ignore[attr-defined]
+            return
+        task = self.loop.create_task(resumed(running, awaited))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+def _has_small_body(cycle: RequestResponseCycle) -> bool:
+    for name, value in cycle.scope["headers"]:
+        if name == b"content-length":
+            return len(value) <= SMALL_DIGITS and value.isdigit() and int(value) <= SMALL_BYTES
+    return False
+
+
+@generator_based
+def resumed(
+    running: Coroutine[Awaited, None, None], awaited: Awaited
+) -> Generator[Awaited, None, None]:
+    """What is left of a coroutine that has begun and waits for ``awaited``, for a task."""
+    while True:
+        try:
+            yield awaited
+        except BaseException as error:  # thrown into the task, so meant for the coroutine
+            try:
+                awaited = running.throw(error)
+            except StopIteration:
+                return
+        else:
+            break
+    yield from running
