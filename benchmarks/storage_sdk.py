@@ -1,7 +1,7 @@
 """Ours, Azurite and a server that does nothing, asked for the same through the official SDK.
 
 256 MiB up and down (blocks of 8 MiB up, the SDK's own pieces down, 4 connections), blobs of 10 KiB
-up and down by 4 threads, and the same by 4 processes: threads share one interpreter, whose lock
+up and down by 4 threads, by one, and by 4 processes: threads share one interpreter, whose lock
 lets them do little more than one of them would; with processes the servers are what is measured.
 """
 
@@ -39,6 +39,8 @@ ROWS = (  # (field of Rates, what, unit, at least so many times Azurite's)
     ("down", "{big} down", "MiB/s", 2.0),
     ("small_up", "10 KiB blobs up", "blobs/s", 1.5),
     ("small_down", "10 KiB blobs down", "blobs/s", 1.5),
+    ("alone_up", "10 KiB blobs up, 1 thread", "blobs/s", 1.5),
+    ("alone_down", "10 KiB blobs down, 1 thread", "blobs/s", 1.5),
     ("apart_up", "10 KiB blobs up, 4 processes", "blobs/s", 1.5),
     ("apart_down", "10 KiB blobs down, 4 processes", "blobs/s", 1.5),
 )
@@ -51,6 +53,8 @@ class Rates(msgspec.Struct):
     down: float
     small_up: float
     small_down: float
+    alone_up: float
+    alone_down: float
     apart_up: float
     apart_down: float
     start_s: float
@@ -93,9 +97,10 @@ def measure_account(served: Served, large: bytes, count: int) -> Rates:
         content = large[:SMALL_BYTES]
         box.upload_blob("warm", content)
         up, down = measure_large(box, served, large)
-        small_up, small_down = measure_small(box, content, count)
-        apart_up, apart_down = measure_apart(served, content, count)
-    return Rates(up, down, small_up, small_down, apart_up, apart_down, served.start_s, idle_mib)
+        small = measure_small(box, content, count, TRANSFERS)
+        alone = measure_small(box, content, count, 1)
+        apart = measure_apart(served, content, count)
+    return Rates(up, down, *small, *alone, *apart, served.start_s, idle_mib)
 
 
 def measure_large(box: ContainerClient, served: Served, large: bytes) -> tuple[float, float]:
@@ -126,11 +131,13 @@ def fetch(box: ContainerClient, name: str, content: bytes) -> None:
         raise RuntimeError("a small blob is not whole")
 
 
-def measure_small(box: ContainerClient, content: bytes, count: int) -> tuple[float, float]:
+def measure_small(
+    box: ContainerClient, content: bytes, count: int, width: int
+) -> tuple[float, float]:
     """Blobs a second, up and down, by threads of one process."""
-    names = [f"small/{number:06}" for number in range(count)]
+    names = [f"small{width}/{number:06}" for number in range(count)]
     rates = []
-    with ThreadPoolExecutor(TRANSFERS) as threads:
+    with ThreadPoolExecutor(width) as threads:
         for work in (put, fetch):
             spent_s = timed(lambda do=work: list(threads.map(lambda n: do(box, n, content), names)))
             rates.append(count / spent_s)

@@ -29,6 +29,7 @@ from lote.world import World
 GROUP_MAX = 256
 PROMPT_MAX = 2  # more at once: requests enough to be read while a thread waits for the disk
 ALONE_S = 0.0002  # after the last: what comes sooner is of many, and waits for others
+BUSY_S = 0.02  # some turns of both, in which more may come
 PROMPT_S = 0.004  # a commit takes 0.3 ms, of which the disk has the half
 CAREFUL_TIMES = 200  # so many times what it took longer, the thread commits
 LOG_PAGES_MAX = 900  # at 1000 a commit would write them back itself
@@ -125,6 +126,8 @@ class Writer:
         if not is_prompt or not self._lock.acquire(blocking=False):
             for waiting in group:
                 self._queue.put(waiting)
+            if self._queue.qsize() > PROMPT_MAX:  # they are worth a thread, and so are the next
+                self._careful_until_s = max(self._careful_until_s, begun_s + BUSY_S)
             return
         try:
             outcomes = self._commit(group, is_prompt=True)

@@ -12,7 +12,7 @@ from lote.storage.database import Etags, NotPrompt, Transaction, open_database
 from lote.storage.errors import Refused
 from lote.storage.reserve import Reserve
 from lote.storage.times import TICKS_TO_1970
-from lote.storage.writer import CHANGE_PAGES, LOG_PAGES_MAX, PROMPT_S, Writer
+from lote.storage.writer import BUSY_S, CHANGE_PAGES, LOG_PAGES_MAX, PROMPT_S, Writer
 from lote.world import World
 
 
@@ -202,6 +202,30 @@ def test_after_a_slow_commit_the_loop_leaves_the_next_to_the_thread(writer):
 
     asyncio.run(check())
     assert threads.found == [True, False]
+
+
+def test_while_changes_queue_up_those_that_come_go_to_the_thread_too(writer, monkeypatch):
+    threads, gate = Threads(), threading.Event()
+    settle(writer)
+    now_s = writer._world.monotonic() + 1
+    monkeypatch.setattr(writer._world, "monotonic", lambda: now_s)
+
+    async def check():
+        waiting = [asyncio.ensure_future(writer.apply(lambda tx: gate.wait(20)))]
+        for text in "abc":  # each in a turn of its own
+            await asyncio.sleep(0)
+            waiting.append(asyncio.ensure_future(writer.apply(threads.add(text), prompt=True)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*waiting)
+        await writer.apply(threads.add("next"), prompt=True)
+        monkeypatch.undo()
+        monkeypatch.setattr(writer._world, "monotonic", lambda: now_s + 2 * BUSY_S)
+        await writer.apply(threads.add("later"), prompt=True)
+
+    asyncio.run(check())
+    assert threads.found == [False] * 4 + [True]
 
 
 def test_files_of_a_prompt_change_are_gone_before_its_answer(writer):
