@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from lote.storage.conditions import Conditions
-from lote.storage.database import PAGE_BYTES, NotPrompt, Tx
+from lote.storage.database import NotPrompt, Tx
 from lote.storage.errors import Refused
 from lote.storage.lease import Lease, after_write, check_read, check_write, lease_text, parse_lease
 from lote.storage.tag import NO_TAGS, drop_tags, keep_tags, tags_text
@@ -363,8 +363,7 @@ def remove_blob(tx: Tx, old: Blob) -> None:
 
 def add_content(tx: Tx, new: NewContent) -> int:
     """The row of new bytes, linked once."""
-    if new.inline is not None:
-        tx.pages += new.size // PAGE_BYTES + 1
+    tx.note_bytes(new.size, new.file)
     key = tx.execute(
         "INSERT INTO content (size, file, bytes, links) VALUES (?, ?, ?, 1)",
         (new.size, new.file, new.inline),
@@ -384,6 +383,7 @@ def release_contents(tx: Tx, old: Blob) -> None:
             raise NotPrompt
         rows = tx.execute(f"SELECT content FROM {table} WHERE blob = ?", (old.id,)).fetchall()
         tx.execute(f"DELETE FROM {table} WHERE blob = ?", (old.id,))
+        tx.pages += len(rows)
         for (content,) in rows:
             release_part(tx, content)
 
@@ -393,10 +393,12 @@ def release_whole(tx: Tx, content: int) -> None:
     as a value or an open file."""
     tx.execute("UPDATE content SET links = links - 1 WHERE id = ?", (content,))
     gone = tx.execute(
-        "DELETE FROM content WHERE id = ? AND links = 0 RETURNING file", (content,)
+        "DELETE FROM content WHERE id = ? AND links = 0 RETURNING size, file", (content,)
     ).fetchone()
-    if gone is not None and gone[0] is not None:
-        tx.unlink.append(gone[0])
+    if gone is not None:
+        tx.note_bytes(*gone)
+        if gone[1] is not None:
+            tx.unlink.append(gone[1])
 
 
 def release_part(tx: Tx, content: int) -> None:

@@ -99,6 +99,7 @@ def commit_blocks(
     target.check(old, tx.now_us)
     check_kind(old)
     parts = _choose(tx.connection, old.id if old is not None else -1, wanted)
+    tx.pages += len(parts)
     for _, _, content in parts:
         tx.execute("UPDATE content SET links = links + 1 WHERE id = ?", (content,))
     size = sum(part[1] for part in parts)

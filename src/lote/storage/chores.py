@@ -51,11 +51,14 @@ class Chores:
         return any([_empty_containers(tx), _drop_old_staged(tx), self._drop_unused(tx)])
 
     def _drop_unused(self, tx: Tx) -> bool:
-        unused = tx.execute("SELECT id, file FROM content WHERE links = 0")
+        unused = tx.execute("SELECT id, size, file FROM content WHERE links = 0")
         free = list(islice((row for row in unused if row[0] not in self._pins), SLICE))
         unused.close()
-        tx.connection.executemany("DELETE FROM content WHERE id = ?", [(key,) for key, _ in free])
-        tx.unlink.extend(file for _, file in free if file is not None)
+        tx.connection.executemany("DELETE FROM content WHERE id = ?", [(key,) for key, *_ in free])
+        for _, size, file in free:
+            tx.note_bytes(size, file)
+            if file is not None:
+                tx.unlink.append(file)
         return len(free) == SLICE
 
 

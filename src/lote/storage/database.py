@@ -120,7 +120,7 @@ class Tx:
 
     ``unlink`` collects content files that no row names any more; they go after the commit.
     ``unused`` says that contents without links were left, for the writer's chores; ``pages`` is
-    about what bytes that come with their rows take of the log. ``is_prompt``: others wait until it
+    about what the log grows by, besides a few for any change. ``is_prompt``: others wait until it
     is over, so that more than a few rows have to be left to another (``NotPrompt``).
     """
 
@@ -138,6 +138,11 @@ class Tx:
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Run one statement."""
         return self.connection.execute(sql, values)
+
+    def note_bytes(self, size: int, file: str | None) -> None:
+        """Bytes come with their row, or go with it: then they are overwritten (secure_delete)."""
+        if file is None:
+            self.pages += size // PAGE_BYTES + 1
 
     def new_etag(self) -> int:
         """An ETag that was never given before."""

@@ -98,7 +98,7 @@ class Sender:
             return self._hold_whole(connection, blob, start, end)
 
         found = await self._depot.glance(
-            lambda connection: glance_whole(connection, container, name, wanted, snapshot)
+            lambda connection: glance(connection, container, name, wanted, snapshot)
         )
         if found is not None:
             return found
@@ -250,18 +250,19 @@ class Sender:
         return lambda: read_stretch(self._depot, descriptor, start, end)
 
 
-def glance_whole(
+def glance(
     connection: sqlite3.Connection, container: Place, name: bytes, wanted: Range, snapshot: int
 ) -> Outgoing | None:
-    """A blob whose bytes are in one row, in one query; None for others, also for none at all.
-    Refuses: what ``wanted`` does."""
+    """A blob whose bytes are in one row, in one query; None for bytes elsewhere, which take
+    longer. Refuses: ContainerNotFound, what ``wanted`` does."""
     row = connection.execute(WHOLE, (*container, name, snapshot)).fetchone()
-    if row is None:
-        return None
-    blob = blob_of_row(row[:-1])
-    start, end = wanted(blob)
-    inline: bytes = row[-1]
-    return Outgoing(blob, start, end, inline[start:end], None, ())
+    if row is not None:
+        blob, inline = blob_of_row(row[:-1]), row[-1]
+        start, end = wanted(blob)
+        return Outgoing(blob, start, end, inline[start:end], None, ())
+    found = find_blob(connection, get_container_id(connection, *container), name, snapshot)
+    start, end = wanted(found)
+    return Outgoing(found, start, end, b"", None, ()) if found and start >= end else None
 
 
 def read_stretch(depot: Depot, descriptor: int, start: int, end: int) -> bytes:

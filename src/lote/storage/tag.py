@@ -14,6 +14,7 @@ from lote.storage.errors import Refused
 from lote.storage.tag_expression import KEY_MAX, TAG_TEXT, VALUE_MAX, Comparison, Search
 
 TAGS_MAX = 10  # REST: Set Blob Tags
+TAG_PAGES = 2  # of the log: a row and its place in the index, both anywhere
 NO_TAGS: dict[str, str] = {}  # never changed in place
 
 
@@ -66,13 +67,14 @@ def tags_text(tags: Mapping[str, str]) -> str:
 
 def keep_tags(tx: Tx, blob: int, tags: Mapping[str, str]) -> None:
     """Add the rows that a search looks at."""
+    tx.pages += TAG_PAGES * len(tags)
     for key, value in tags.items():
         tx.execute("INSERT INTO tag (blob, key, value) VALUES (?, ?, ?)", (blob, key, value))
 
 
 def drop_tags(tx: Tx, blob: int) -> None:
     """Remove those rows."""
-    tx.execute("DELETE FROM tag WHERE blob = ?", (blob,))
+    tx.pages += TAG_PAGES * tx.execute("DELETE FROM tag WHERE blob = ?", (blob,)).rowcount
 
 
 def find_by_tags(

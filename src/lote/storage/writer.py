@@ -32,8 +32,8 @@ ALONE_S = 0.0002  # after the last: what comes sooner is of many, and waits for 
 BUSY_S = 0.02  # some turns of both, in which more may come
 PROMPT_S = 0.004  # a commit takes 0.3 ms, of which the disk has the half
 CAREFUL_TIMES = 200  # so many times what it took longer, the thread commits
-LOG_PAGES_MAX = 900  # at 1000 a commit would write them back itself
-CHANGE_PAGES = 6  # of the log, besides the bytes: rows, indexes, the file's head
+LOG_PAGES_MAX = 1000  # as SQLite itself has it
+CHANGE_PAGES = 6  # of the log, besides those that ``Tx`` counts: rows, indexes, the file's head
 FREE_PAGES_MIN = 2048  # of 4 KiB: as much as is kept on the disk
 CHORE_EVERY_GROUPS = 64  # chores wait for an idle moment, but not for ever
 
@@ -66,6 +66,7 @@ class Writer:
         self._run_in_thread = run
         self._reserve = reserve
         self._etags = Etags(connection)
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # that is the thread's, see below
         self._lock = threading.Lock()  # of the connection and of what follows
         self._doomed: list[str] = []  # content files to be unlinked
         self._log_pages = 0  # about, since the log was last written back
@@ -74,6 +75,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fresh: list[Waiting] = []  # of this turn of the loop
+        self._given = self._done = 0  # changes, to the thread and by it
         self._ended_s = 0.0
         self._careful_until_s = 0.0
 
@@ -121,17 +123,16 @@ class Writer:
             len(group) <= PROMPT_MAX
             and begun_s >= self._careful_until_s
             and all(waiting.prompt for waiting in group)
-            and self._queue.empty()
+            and self._given == self._done  # none that came before is overtaken
         )
         if not is_prompt or not self._lock.acquire(blocking=False):
-            for waiting in group:
-                self._queue.put(waiting)
+            self._give(group)
             if self._queue.qsize() > PROMPT_MAX:  # they are worth a thread, and so are the next
                 self._careful_until_s = max(self._careful_until_s, begun_s + BUSY_S)
             return
         try:
             outcomes = self._commit(group, is_prompt=True)
-            doomed, self._doomed = self._doomed, []
+            doomed = self._take_doomed()
             if self._has_chores or self._log_pages >= LOG_PAGES_MAX:
                 self._queue.put("look")
         finally:
@@ -143,17 +144,18 @@ class Writer:
         self._settle(outcomes, doomed)
 
     def _settle(self, outcomes: Sequence[Outcome], doomed: Sequence[str]) -> None:
-        done = []
-        for one in outcomes:
-            if isinstance(one.error, NotPrompt):
-                self._queue.put(one.waiting)
-            else:
-                done.append(one)
+        self._give([one.waiting for one in outcomes if isinstance(one.error, NotPrompt)])
+        done = [one for one in outcomes if not isinstance(one.error, NotPrompt)]
         if doomed:
             unlinking = self._run_in_thread(partial(self._unlink, doomed))
             unlinking.add_done_callback(lambda _: resolve(done))
         else:
             resolve(done)
+
+    def _give(self, group: Sequence[Waiting]) -> None:
+        self._given += len(group)
+        for waiting in group:
+            self._queue.put(waiting)
 
     # -- in the thread ------------------------------------------------------------------------
 
@@ -164,16 +166,19 @@ class Writer:
             if self._has_chores and (self._queue.empty() or groups % CHORE_EVERY_GROUPS == 0):
                 with self._lock:
                     self._run_chore()
-                self._unlink_doomed()
+                    doomed = self._take_doomed()
+                self._unlink(doomed)
                 groups += 1
                 continue
             group, open_ = self._take()
             groups += 1
             with self._lock:
                 outcomes = self._commit(group) if group else []
+                doomed = self._take_doomed()
+                self._done += len(group)
                 if self._log_pages >= LOG_PAGES_MAX:
                     self._write_back()
-            self._unlink_doomed()
+            self._unlink(doomed)
             if outcomes:
                 self._release(outcomes)
 
@@ -185,12 +190,6 @@ class Writer:
         if "tidy" in items:
             self._has_chores = True
         return [one for one in items if isinstance(one, Waiting)], "close" not in items
-
-    def _unlink_doomed(self) -> None:
-        with self._lock:
-            doomed, self._doomed = self._doomed, []
-        if doomed:
-            self._unlink(doomed)
 
     def _run_chore(self) -> None:
         self._has_chores = False
@@ -208,8 +207,9 @@ class Writer:
         self._has_chores = more
 
     def _write_back(self) -> None:
-        """Copy the log into the database's own file; a commit would, when the log is long, and
-        keep whoever waits for it waiting."""
+        """Copy the log into the database's own file, as far as readers allow. SQLite would do it
+        in the commit after them, at once and however much it has become, for instance when a
+        backup has ended: that would be the loop's."""
         self._log_pages = 0
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -232,7 +232,7 @@ class Writer:
                     outcome for one in group for outcome in self._commit([one], is_prompt=is_prompt)
                 ]
             if group[0].frees and is_full(error) and self._reserve.give_up():
-                return self._commit(group)
+                return self._commit(group, is_prompt=is_prompt)
             log.error("a change could not be written: %s", error)
             return [Outcome(group[0], None, error)]
         except Exception as bug:  # ours, which must not keep anybody waiting
@@ -266,6 +266,10 @@ class Writer:
         pages = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
         if pages < FREE_PAGES_MIN:  # that deletes have left in the database's own file
             self._reserve.demand()
+
+    def _take_doomed(self) -> list[str]:
+        doomed, self._doomed = self._doomed, []
+        return doomed
 
     def _after(self, tx: Tx, changes: int) -> None:
         self._has_chores = self._has_chores or tx.unused

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
-from lote.storage.database import Etags, NotPrompt, Transaction, open_database
+from lote.storage.database import Etags, NotPrompt, Transaction, open_database, open_reader
 from lote.storage.errors import Refused
 from lote.storage.reserve import Reserve
 from lote.storage.times import TICKS_TO_1970
@@ -111,6 +112,12 @@ def settle(writer):
     asyncio.run(writer.apply(lambda tx: None))
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """However slow the machine: changes of one turn of the loop are taken to have come together."""
+    monkeypatch.setattr("lote.storage.writer.ALONE_S", 60.0)
+
+
 class Threads:
     """Changes that note the threads they are made in."""
 
@@ -147,7 +154,7 @@ def test_changes_that_may_take_their_time_are_left_to_the_thread(writer, tmp_pat
     assert notes(tmp_path) == {"x", "y"}
 
 
-def test_many_prompt_changes_at_once_share_a_commit_in_the_thread(writer, tmp_path):
+def test_many_prompt_changes_at_once_share_a_commit_in_the_thread(writer, tmp_path, together):
     settle(writer)
     threads = Threads()
 
@@ -161,15 +168,76 @@ def test_many_prompt_changes_at_once_share_a_commit_in_the_thread(writer, tmp_pa
     assert notes(tmp_path) == {"first", *"abcdef"}
 
 
-def test_a_refused_prompt_change_changes_nothing(writer, tmp_path):
+def test_two_prompt_changes_at_once_share_a_commit_in_the_loop(writer, tmp_path, together):
+    threads = Threads()
+
     def refuse(tx):
-        add("half")(tx)
+        threads.add("half")(tx)
         raise Refused("BlobNotFound")
 
+    async def check():
+        await writer.apply(threads.add("first"), prompt=True)
+        pairs = [threads.add("a"), threads.add("b")], [refuse, threads.add("c")]
+        return [
+            await asyncio.gather(
+                *[writer.apply(change, prompt=True) for change in pair], return_exceptions=True
+            )
+            for pair in pairs
+        ]
+
+    settle(writer)
+    results = asyncio.run(check())
+    assert [[type(one) for one in pair] for pair in results] == [[int, int], [Refused, int]]
+    assert threads.found == [True] * 5
+    assert notes(tmp_path) == {"first", "a", "b", "c"}
+
+
+def test_a_refused_prompt_change_changes_nothing(writer, tmp_path):
+    threads = Threads()
+
+    def refuse(tx):
+        threads.add("half")(tx)
+        raise Refused("BlobNotFound")
+
+    settle(writer)
     with pytest.raises(Refused):
         asyncio.run(writer.apply(refuse, prompt=True))
-    asyncio.run(writer.apply(add("next"), prompt=True))
+    asyncio.run(writer.apply(threads.add("next"), prompt=True))
+    assert threads.found == [True, True]
     assert notes(tmp_path) == {"next"}
+
+
+def test_a_prompt_change_does_not_overtake_what_the_thread_has(writer, connection, tmp_path):
+    """It has taken it, and waits for the lock."""
+    connection.execute("CREATE TABLE last (text TEXT)")
+    settle(writer)
+    taken, go_on = threading.Event(), threading.Event()
+    take = writer._take
+
+    def slow_take():
+        found = take()
+        taken.set()
+        go_on.wait(20)
+        return found
+
+    def say(text):
+        return lambda tx: tx.execute("INSERT INTO last VALUES (?)", (text,)).rowcount
+
+    async def check():
+        loop = asyncio.get_running_loop()
+        before = asyncio.ensure_future(writer.apply(say("before")))
+        await loop.run_in_executor(None, taken.wait, 20)
+        after = asyncio.ensure_future(writer.apply(say("after"), prompt=True))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(before, after)
+
+    writer._take = slow_take
+    asyncio.run(writer.apply(lambda tx: None))  # the thread waits in the old one
+    taken.clear()
+    asyncio.run(check())
+    found = connection.execute("SELECT text FROM last ORDER BY rowid").fetchall()
+    assert found == [("before",), ("after",)]
 
 
 def test_a_change_that_is_not_prompt_after_all_is_made_once_in_the_thread(writer, tmp_path):
@@ -229,7 +297,15 @@ def test_while_changes_queue_up_those_that_come_go_to_the_thread_too(writer, mon
 
 
 def test_files_of_a_prompt_change_are_gone_before_its_answer(writer):
-    asyncio.run(writer.apply(lambda tx: tx.unlink.append("file"), prompt=True))
+    threads = Threads()
+
+    def change(tx):
+        tx.unlink.append("file")
+        return threads.add("x")(tx)
+
+    settle(writer)
+    asyncio.run(writer.apply(change, prompt=True))
+    assert threads.found == [True]
     assert writer.unlinked == ["file"]
 
 
@@ -247,20 +323,47 @@ def test_a_bug_in_the_writer_reaches_who_waits(writer, monkeypatch, prompt, tmp_
     assert notes(tmp_path) == {"next"}
 
 
-def test_the_log_is_written_back_by_the_thread(writer, connection, tmp_path):
-    """Before it is so long that a commit would."""
-    rows = tmp_path / "rows.sqlite"
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-
+def fill_log(writer, changes):
     async def fill():
-        for number in range(LOG_PAGES_MAX // CHANGE_PAGES + 1):
+        for number in range(changes):
             await writer.apply(add(f"{number:04}" * 500), prompt=True)
 
+    asyncio.run(fill())
+
+
+def test_the_log_is_written_back_by_the_thread(writer, tmp_path):
+    rows = tmp_path / "rows.sqlite"
     settle(writer)
     size = rows.stat().st_size
-    asyncio.run(fill())
+    fill_log(writer, LOG_PAGES_MAX // CHANGE_PAGES + 1)
     settle(writer)  # it was told before this
     assert rows.stat().st_size > size
+
+
+def test_no_commit_writes_the_log_back_however_long_it_is(writer, tmp_path, monkeypatch):
+    """One that would is the loop's."""
+    monkeypatch.setattr("lote.storage.writer.LOG_PAGES_MAX", 1 << 30)
+    rows = tmp_path / "rows.sqlite"
+    settle(writer)
+    size = rows.stat().st_size
+    fill_log(writer, 500)  # SQLite's own bound is a thousand pages
+    assert (tmp_path / "rows.sqlite-wal").stat().st_size > 1000 * 4096
+    assert rows.stat().st_size == size
+
+
+def test_a_log_that_a_reader_held_is_written_back_after_it(writer, tmp_path):
+    rows = tmp_path / "rows.sqlite"
+    with closing(open_reader(rows)) as reader:
+        settle(writer)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM note").fetchone()
+        fill_log(writer, 2 * LOG_PAGES_MAX // CHANGE_PAGES)
+        settle(writer)
+        held = rows.stat().st_size  # what was there when the reader began
+    asyncio.run(writer.apply(lambda tx: tx.execute("DELETE FROM note").rowcount))
+    fill_log(writer, LOG_PAGES_MAX // CHANGE_PAGES + 1)
+    settle(writer)
+    assert rows.stat().st_size > held
 
 
 def test_no_etag_is_given_twice_over_a_restart_with_the_clock_set_back(connection):
@@ -276,19 +379,34 @@ def test_no_etag_is_given_twice_over_a_restart_with_the_clock_set_back(connectio
     assert given(Etags(connection), 9_000_000_000) == TICKS_TO_1970 + 90_000_000_000
 
 
-def test_an_etag_of_a_transaction_that_failed_is_written_down_by_the_next(connection):
-    etags = Etags(connection)
-    lost = []
+class FullDisk:
+    """A connection whose commits fail while ``is_full``."""
 
-    def fail():
-        with Transaction(connection, 1_000_000, etags) as tx:
-            lost.append(tx.new_etag())
-            raise ZeroDivisionError
+    def __init__(self, connection):
+        self._connection = connection
+        self.is_full = False
 
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    with Transaction(connection, 1_000_000, etags) as tx:
-        kept = tx.new_etag()
-    assert kept > lost[0]
-    with Transaction(connection, 1_000_000, Etags(connection)) as tx:
-        assert tx.new_etag() > kept
+    def execute(self, sql, *values):
+        if sql == "COMMIT" and self.is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(sql, *values)
+
+    @property
+    def in_transaction(self):
+        return self._connection.in_transaction
+
+
+def test_etags_of_a_commit_that_failed_are_not_taken_for_written_down(connection):
+    disk = FullDisk(connection)
+    etags = Etags(disk)
+
+    def given(etags, now_us):
+        with Transaction(disk, now_us, etags) as tx:
+            return tx.new_etag()
+
+    disk.is_full = True
+    with pytest.raises(sqlite3.OperationalError):
+        given(etags, 9_000_000)
+    disk.is_full = False
+    kept = given(etags, 9_000_000)
+    assert given(Etags(disk), 1_000_000) > kept  # a new start, with the clock set back
