@@ -130,6 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._messages = 0
+        self._messages_before = 0  # this read
         self._head_bytes = 0
         self._head_bytes_most = 0  # with all of the reads in which it began and ended
         self._read_bytes = 0
@@ -169,6 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         was_in_head, messages = self._in_head, self._messages
+        self._messages_before = messages
         self._read_bytes = len(data)
         if was_in_head:
             self._head_bytes_most += len(data)
@@ -217,7 +219,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request can begin."""
         if len(self.headers) > HEADERS_MAX or self._is_head_too_large():
             self._stop_parsing(431)
-        if len(self.pipeline) >= PIPELINE_MAX:
+        ahead = max(len(self.pipeline), self._messages - self._messages_before - 1)
+        if ahead >= PIPELINE_MAX:
             self._stop_parsing(400)
         self._in_head = False
         self._in_body = True

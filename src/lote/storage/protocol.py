@@ -47,6 +47,8 @@ class StorageProtocol(BoundedProtocol):
             self._begin(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.transport.is_closing():  # the one before asked for that, with this behind it
+            return
         line = Line(cycle, self.transport)
         cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
         cycle.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]

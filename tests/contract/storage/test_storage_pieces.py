@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -142,6 +143,29 @@ def test_the_connection_closes_when_the_client_wants_it(connect, size):
     assert line.answer()[0] == 201
     with pytest.raises(EOFError):
         line.answer()
+
+
+def test_nothing_is_done_of_what_follows_the_last_request(connect):
+    line = connect()
+    last = line.put("last", 2, "Connection: close") + b"ok"
+    line.send(last + line.put("behind", 2) + b"no")
+    assert line.answer()[0] == 201
+    with pytest.raises(EOFError):
+        line.answer()
+    other = connect()
+    other.send(other.get("last") + other.get("behind"))
+    assert [other.answer()[0] for _ in range(2)] == [200, 404]
+
+
+def test_very_many_requests_sent_ahead_are_refused(connect):
+    line = connect()
+    line.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 5000)
+    found = []
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            found.append(line.answer()[0])
+    assert 0 < len(found) <= 100
+    assert found[-1] == 400
 
 
 def test_what_a_request_with_http_1_0_gets(connect):
