@@ -141,6 +141,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._window_since: float | None = None  # in which a part of a body must come
         self._window_bytes = 0
         self._dropped_bytes = 0
+        self._trailer_bytes = 0
+        self._silent_bytes = 0  # of the body's frame: the parser keeps them until a line is whole
+        self._running: RequestResponseCycle | None = None
         self._held_up = False  # it was ours, not the client's, to go on, when last looked at
         self.idle_since = 0.0
 
@@ -158,6 +161,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has gone."""
         self._stop_watching()
         self._unset_keepalive_if_required()
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True  # uvicorn tells the last that came, if there are more
+            running.message_event.set()
         super().connection_lost(exc)
 
     @property
@@ -170,6 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         was_in_head, messages = self._in_head, self._messages
+        told_bytes = self._window_bytes + self._trailer_bytes
         self._messages_before = messages
         self._read_bytes = len(data)
         if was_in_head:
@@ -191,10 +199,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(431)
                 return
         if self._in_body:
+            if not was_in_head and told_bytes == self._window_bytes + self._trailer_bytes:
+                self._silent_bytes += len(data)
+                if self._silent_bytes > self._bounds.head_bytes_max:
+                    self._refuse(431)
+                    return
             if self._window_since is None:
                 self._window_since = self.loop.time()
             self._watch(self._bounds.body_stall_s)
-        elif self._in_head or (self.is_idle and messages == self._messages):
+        elif self._in_head or (self.is_idle and self.timeout_keep_alive_task is None):
             if self._waits_since is None:
                 self._waits_since = self.loop.time()
             self._watch(self._bounds.head_s)
@@ -215,6 +228,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) > URL_BYTES_MAX:
             self._stop_parsing(414)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of a request, or a trailer, which nobody reads."""
+        if self._in_body:
+            self._drop_trailer(len(name) + len(value) + 4)
+        else:
+            super().on_header(name, value)
+
+    def _drop_trailer(self, size_bytes: int) -> None:
+        self._trailer_bytes += size_bytes
+        if self._trailer_bytes > self._bounds.head_bytes_max:
+            self._stop_parsing(431)
+
     def on_headers_complete(self) -> None:
         """The request can begin."""
         if len(self.headers) > HEADERS_MAX or self._is_head_too_large():
@@ -226,9 +251,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._waits_since = self._window_since = None
         self._window_bytes = self._dropped_bytes = 0
+        self._trailer_bytes = self._silent_bytes = 0
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
         cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
-from types import coroutine as generator_based
+from typing import Any
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -31,7 +31,10 @@ class StorageProtocol(BoundedProtocol):
     _later: tuple[RequestResponseCycle, ASGI3Application] | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header of a request."""
+        """One header of a request, or a trailer, which nobody reads."""
+        if self._in_body:
+            self._drop_trailer(len(name) + len(value) + 4)
+            return
         low = name.lower()
         if low[: len(METADATA_PREFIX)] == METADATA_PREFIX:
             low = METADATA_PREFIX + name[len(METADATA_PREFIX) :]
@@ -47,8 +50,7 @@ class StorageProtocol(BoundedProtocol):
             self._begin(cycle, app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if self.transport.is_closing():  # the one before asked for that, with this behind it
-            return
+        self._running = cycle
         line = Line(cycle, self.transport)
         cycle.transport = Joining(self.transport, self.loop)  # type: ignore[assignment]
         cycle.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]
@@ -58,6 +60,8 @@ class StorageProtocol(BoundedProtocol):
             self._begin(cycle, app)
 
     def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self.transport.is_closing():  # the one before asked for that, with this behind it
+            return
         running = cycle.run_asgi(app)
         try:
             awaited = running.send(None)
@@ -65,7 +69,7 @@ class StorageProtocol(BoundedProtocol):
             # By its line it refers to the cycle: garbage that would have to be searched for.
             cycle.scope.clear()  # type: ignore[attr-defined]
             return
-        task = self.loop.create_task(resumed(running, awaited))
+        task = self.loop.create_task(Begun(running, awaited))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -77,19 +81,29 @@ def _has_small_body(cycle: RequestResponseCycle) -> bool:
     return False
 
 
-@generator_based
-def resumed(
-    running: Coroutine[Awaited, None, None], awaited: Awaited
-) -> Generator[Awaited, None, None]:
-    """What is left of a coroutine that has begun and waits for ``awaited``, for a task."""
-    while True:
-        try:
-            yield awaited
-        except BaseException as error:  # thrown into the task, so meant for the coroutine
-            try:
-                awaited = running.throw(error)
-            except StopIteration:
-                return
-        else:
-            break
-    yield from running
+class Begun(Coroutine[Awaited, None, None]):
+    """A coroutine that has begun and waits for ``awaited``, for a task to go on with."""
+
+    def __init__(self, running: Coroutine[Awaited, None, None], awaited: Awaited) -> None:
+        self._running = running
+        self._awaited = awaited
+        self._is_known = False
+
+    def send(self, value: None) -> Awaited:
+        """What it waits for: first what it did when it became the task's."""
+        if self._is_known:
+            return self._running.send(value)
+        self._is_known = True
+        return self._awaited
+
+    def throw(self, *error: Any) -> Awaited:  # noqa: ANN401
+        """Raise an error where it waits, also before it was asked for what."""
+        self._is_known = True
+        return self._running.throw(*error)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._running.close()
+
+    def __await__(self) -> Generator[Awaited, None, None]:
+        raise TypeError("only a task can go on with it")

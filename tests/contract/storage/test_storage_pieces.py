@@ -147,7 +147,7 @@ def test_the_connection_closes_when_the_client_wants_it(connect, size):
 
 def test_nothing_is_done_of_what_follows_the_last_request(connect):
     line = connect()
-    last = line.put("last", 2, "Connection: close") + b"ok"
+    last = line.put("last", 2, "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0") + b"ok"
     line.send(last + line.put("behind", 2) + b"no")
     assert line.answer()[0] == 201
     with pytest.raises(EOFError):

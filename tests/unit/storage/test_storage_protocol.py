@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from lote.storage.protocol import resumed
+from lote.storage.protocol import Begun
 
 
 def go_on(coroutine):
     """Run it as far as it needs no task, the rest in one."""
-    return asyncio.get_running_loop().create_task(resumed(coroutine, coroutine.send(None)))
+    return asyncio.get_running_loop().create_task(Begun(coroutine, coroutine.send(None)))
 
 
 def test_it_goes_on_with_what_it_waited_for():
@@ -45,7 +45,7 @@ def test_what_it_waited_for_may_be_there_before_the_task_is():
         awaited = coroutine.send(None)
         first.set_result("early")
         await asyncio.sleep(0)
-        await asyncio.get_running_loop().create_task(resumed(coroutine, awaited))
+        await asyncio.get_running_loop().create_task(Begun(coroutine, awaited))
         return seen
 
     assert asyncio.run(check()) == ["early"]
@@ -83,7 +83,10 @@ def test_an_error_reaches_it_and_its_own_come_out():
         asyncio.run(check())
 
 
-def test_a_cancellation_reaches_it_and_it_may_still_clean_up():
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_cancellation_reaches_it_and_it_may_still_clean_up(turns):
+    """Also before the task has begun."""
+
     async def check():
         loop, seen = asyncio.get_running_loop(), []
         first, cleaned = loop.create_future(), loop.create_future()
@@ -95,7 +98,8 @@ def test_a_cancellation_reaches_it_and_it_may_still_clean_up():
                 seen.append(await cleaned)
 
         task = go_on(work())
-        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)
         assert not task.done()
