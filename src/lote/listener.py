@@ -232,8 +232,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """One header of a request, or a trailer, which nobody reads."""
         if self._in_body:
             self._drop_trailer(len(name) + len(value) + 4)
-        else:
-            super().on_header(name, value)
+            return
+        low = name.lower()
+        if low == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((low, value))
 
     def _drop_trailer(self, size_bytes: int) -> None:
         self._trailer_bytes += size_bytes
