@@ -190,6 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self._stop_watching()
+                self._unset_keepalive_if_required()  # it is another protocol's from here on
                 self.handle_websocket_upgrade()
                 return
         if was_in_head and self._in_head and messages == self._messages:

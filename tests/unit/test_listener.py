@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+import websockets
 
 from lote.listener import BoundedProtocol, Bounds, Joining, QuietServer, bounded, listen
 from lote.storage.protocol import StorageProtocol
@@ -155,12 +156,12 @@ async def answer_nothing(scope, receive, send):
 
 
 @contextlib.asynccontextmanager
-async def served(bounds=None, protocol=BoundedProtocol):
+async def served(bounds=None, protocol=BoundedProtocol, **options):
     """Serves nothing, on connections that may be idle for ``KEPT_S``; gives the address."""
     config = uvicorn.Config(
-        answer_nothing,
+        options.get("app", answer_nothing),
         http=bounded(bounds or Bounds(), protocol),
-        ws="none",
+        ws=options.get("ws", "none"),
         lifespan="off",
         log_config=None,
         server_header=False,
@@ -267,3 +268,28 @@ def test_a_head_is_bounded_however_it_arrives(pieces):
 
     assert asyncio.run(check(900)) == 200
     assert asyncio.run(check(1100)) == 431
+
+
+async def answer_nothing_or_talk(scope, receive, send):
+    if scope["type"] == "http":
+        await answer_nothing(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+def test_a_websocket_outlasts_the_requests_before_it_on_its_connection():
+    async def check():
+        async with served(app=answer_nothing_or_talk, ws="websockets-sansio") as address:
+            sock = socket.create_connection(address)
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            answer = await asyncio.to_thread(sock.recv, len(EMPTY), socket.MSG_WAITALL)
+            assert answer == EMPTY
+            async with websockets.connect("ws://here/", sock=sock) as talk:
+                await asyncio.sleep(1.5 * KEPT_S)
+                await talk.send("still there")
+                return await asyncio.wait_for(talk.recv(), 20)
+
+    assert asyncio.run(check()) == "still there"

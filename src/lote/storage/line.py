@@ -29,7 +29,7 @@ class Line:
 
     @property
     def is_free(self) -> bool:
-        """Whether a whole answer may be written now: older bytes are on their way already."""
+        """Whether a whole answer may be written now: not while older bytes wait for the client."""
         return not self._cycle.flow.write_paused
 
     def answer(self, status: int, fields: bytes, body: bytes) -> None:

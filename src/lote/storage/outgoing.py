@@ -37,7 +37,7 @@ WHOLE = (
     " AND content.file IS NULL"
 )
 
-Place = tuple[str, str]  # a container: account and name
+ContainerName = tuple[str, str]  # its account's and its own
 Range = Callable[[Blob | None], tuple[int, int]]
 
 
@@ -79,7 +79,7 @@ class Sender:
         self._popular = Popular()
 
     async def find(
-        self, container: Place, name: bytes, wanted: Range, snapshot: int = BASE
+        self, container: ContainerName, name: bytes, wanted: Range, snapshot: int = BASE
     ) -> Outgoing:
         """Look a blob or a snapshot up and hold the bytes of a range of it.
 
@@ -251,7 +251,11 @@ class Sender:
 
 
 def glance(
-    connection: sqlite3.Connection, container: Place, name: bytes, wanted: Range, snapshot: int
+    connection: sqlite3.Connection,
+    container: ContainerName,
+    name: bytes,
+    wanted: Range,
+    snapshot: int,
 ) -> Outgoing | None:
     """A blob whose bytes are in one row, in one query; None for bytes elsewhere, which take
     longer. Refuses: ContainerNotFound, what ``wanted`` does."""
